@@ -7,6 +7,7 @@ most of the block shows; a block split evenly belongs to nobody and is ignored. 
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,11 @@ class Canvas:
 def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The picture (H, W, 3) uint8 RGB of a scene and its label map (H, W) uint8."""
     canvas = Canvas(scene.height, scene.width)
-    _sky(canvas, scene.sky)
+    _sky(canvas, scene.sky, scene.covered_from(math.inf))
     for item in scene.by_depth():
         match item:
             case Layer():
-                _layer(canvas, item)
+                _layer(canvas, item, scene.covered_from(item.depth))
             case Thing():
                 _thing(canvas, item)
             case Powerline():
@@ -104,22 +105,23 @@ def _mix(first: Colour | Plane, second: Colour | Plane, share: Plane) -> Plane:
     return mixed
 
 
-def _sky(canvas: Canvas, sky: Sky) -> None:
-    rows, _ = canvas.labels.shape
-    down = np.minimum(canvas.y / np.float32(rows / DETAIL * 0.55), 1)
-    clouds = paint(sky.texture, canvas.x, canvas.y * 2)
-    air = np.broadcast_to(_mix(sky.top, sky.bottom, down), canvas.colours.shape)
+def _sky(canvas: Canvas, sky: Sky, bottom: float) -> None:
+    rows, columns = canvas.labels.shape
+    window = canvas.window(0, 0, columns, bottom)
+    y = canvas.y[window[0]]
+    clouds = paint(sky.texture, canvas.x, y * 2)
+    air = _mix(sky.top, sky.bottom, np.minimum(y / np.float32(rows / DETAIL * 0.55), 1))
     white: Colour = (250, 246, 240)
-    canvas.colours[:] = _mix(air, white, clouds * np.float32(0.75 * sky.clouds))
-    canvas.labels[:] = CLASSES.index("sky")
+    everywhere = np.ones(canvas.labels[window].shape, np.bool_)
+    canvas.put(window, everywhere, _mix(air, white, clouds * np.float32(0.75 * sky.clouds)), "sky")
 
 
-def _layer(canvas: Canvas, layer: Layer) -> None:
+def _layer(canvas: Canvas, layer: Layer, bottom: float) -> None:
     crest: Plane = np.full_like(canvas.x, layer.crest)
     for amplitude, length, phase in layer.waves:
         crest = crest + np.float32(amplitude) * np.sin(canvas.x * np.float32(2 * np.pi / length) + np.float32(phase))
     rows, columns = canvas.labels.shape
-    window = canvas.window(0, float(crest.min()), columns, rows)
+    window = canvas.window(0, float(crest.min()), columns, bottom)
     y = canvas.y[window[0]]
     tone = paint(layer.texture, canvas.x, y)
     canvas.put(window, y >= crest, _mix(layer.dark, layer.light, tone), layer.kind)

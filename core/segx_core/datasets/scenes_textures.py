@@ -108,7 +108,7 @@ def _honeycomb(u: Plane, v: Plane, seed: int) -> Plane:
 
 
 def _bricks(u: Plane, v: Plane, seed: int) -> Plane:
-    shifted = u * np.float32(0.7) + np.floor(v) * np.float32(0.5)
+    shifted: Plane = u * np.float32(0.7) + np.floor(v) * np.float32(0.5)
     return np.float32(1.5) * (np.minimum(np.abs(_turn(shifted / 2)), np.abs(_turn(v / 2))) - np.float32(0.5))
 
 

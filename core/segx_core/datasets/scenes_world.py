@@ -45,6 +45,11 @@ class Layer:
     dark: Colour
     light: Colour
 
+    @property
+    def trough(self) -> float:
+        """Height, in pixels from the top, that no point of the crest lies below."""
+        return self.crest + sum(amplitude for amplitude, _, _ in self.waves)
+
     def crest_at(self, x: float) -> float:
         """Height of the crest, in pixels from the top, at the column `x`."""
         return self.crest + sum(
@@ -136,3 +141,7 @@ class Scene:
         """All that stands in the scene from the farthest to the nearest: the order of painting."""
         everything: list[Item] = [*self.layers, *self.powerlines, *self.things, *self.beacons]
         return sorted(everything, key=lambda item: -item.depth)
+
+    def covered_from(self, depth: float) -> float:
+        """Height, in pixels from the top, below which hills nearer than `depth` hide everything."""
+        return min((layer.trough for layer in self.layers if layer.depth < depth), default=self.height)
