@@ -1,0 +1,105 @@
+"""The little of HTTP that the routes share: a request as they see it, a reply, and a refusal. Thin on top of ASGI.
+
+No framework stands between the server and the picture route, because its cost would be the largest of a small
+model's; it knows nothing of pictures or models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    media_type: str
+    headers: Headers = ()
+
+
+class RefusalError(Exception):
+    """Raised anywhere in a route: answered as `{"error": {"code", "message"}}`.
+
+    Args:
+        status: HTTP status.
+        code: short word for programs.
+        message: a sentence for people; never a path or a traceback.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+
+class Request:
+    """What a route sees of a request: all but the body, which body.py reads."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.complete = False
+        """Whether the whole body has been received."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether body bytes may still be under way."""
+        announced = self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
+        return announced and not self.complete
+
+    @cached_property
+    def headers(self) -> dict[bytes, bytes]:
+        """Lower-case names; of a repeated header the parts joined with commas, as HTTP has it."""
+        found: dict[bytes, bytes] = {}
+        for name, value in self.scope["headers"]:
+            found[name] = found[name] + b", " + value if name in found else value
+        return found
+
+    def header(self, name: bytes) -> str:
+        """A header's value, or an empty text."""
+        return self.headers.get(name, b"").decode("latin-1").strip()
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's names and values, decoded, in order."""
+        text = self.scope["query_string"].decode("latin-1")
+        return parse_qsl(text, keep_blank_values=True, errors="replace") if text else []
+
+    @cached_property
+    def id(self) -> str:
+        """X-Request-Id as sent if it is harmless, else a new one."""
+        sent = self.header(b"x-request-id")
+        return sent if _SAFE_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def as_json(value: object, status: int = 200, headers: Headers = ()) -> Reply:
+    """A JSON reply."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Reply(status, text.encode(), "application/json", headers)
+
+
+def refused(refusal: RefusalError, *, plain: bool = False) -> Reply:
+    """A refusal as a reply; `plain` in the Open Inference Protocol's form, where the error is a text."""
+    error: object = refusal.message if plain else {"code": refusal.code, "message": refusal.message}
+    return as_json({"error": error}, refusal.status, refusal.headers)

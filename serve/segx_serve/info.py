@@ -1,0 +1,96 @@
+"""What the service tells of itself: health, Open Inference Protocol metadata, the list the web page draws from.
+
+Only true things: an extension or route that does not exist is not announced.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from segx_core.card import Axis
+from segx_serve.http import Reply, as_json
+from segx_serve.models import Model
+from segx_serve.settings import Settings
+
+_DATATYPES = {
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+}
+
+
+def segx_version() -> str:
+    """The installed version; a source tree that was never installed has none."""
+    try:
+        return version("segx")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def live() -> Reply:
+    """The process answers."""
+    return as_json({"live": True})
+
+
+def ready(models: dict[str, Model]) -> Reply:
+    """200 once every model has been warmed up, else 503 with who is not."""
+    waiting = {
+        name: model.engine.failure or "warming up" for name, model in models.items() if not model.engine.ready.is_set()
+    }
+    if waiting:
+        return as_json({"ready": False, "waiting": waiting}, 503)
+    return as_json({"ready": True})
+
+
+def server(settings: Settings) -> Reply:
+    """Open Inference Protocol server metadata, with the limits."""
+    limits = settings.model_dump(
+        include={"max_body", "max_pixels", "max_queue", "max_queue_bytes", "max_batch", "read_timeout", "deadline_ms"}
+    )
+    return as_json({"name": "segx", "version": segx_version(), "extensions": [], "limits": limits})
+
+
+def model_metadata(model: Model) -> Reply:
+    """Open Inference Protocol model metadata: the graph's own inputs and outputs."""
+    if model.card is None:
+        inputs = [_tensor("image", "uint8", ("N", "H", "W", 3))]
+        outputs = [_tensor("classmap", "uint8", ("N", "H", "W"))]
+    else:
+        inputs = [_tensor(spec.name, spec.dtype, spec.shape) for spec in model.card.inputs]
+        outputs = [_tensor(spec.name, spec.dtype, spec.shape) for spec in model.card.outputs]
+    platform = "segx_runner" if model.provider == "custom" else "onnx_onnxv1"
+    return as_json({"name": model.name, "versions": ["1"], "platform": platform, "inputs": inputs, "outputs": outputs})
+
+
+def model_ready(model: Model) -> Reply:
+    """Whether one model has been warmed up."""
+    fine = model.engine.ready.is_set()
+    return as_json({"name": model.name, "ready": fine}, 200 if fine else 503)
+
+
+def models(served: dict[str, Model], sample: bool) -> Reply:
+    """The models with their classes, colours and measurements."""
+    return as_json({"models": [_model(model) for model in served.values()], "sample": sample})
+
+
+def _model(model: Model) -> dict[str, Any]:
+    card = model.card
+    return {
+        "name": model.name,
+        "provider": model.provider,
+        "precision": model.precision,
+        "size_bytes": getattr(model.runner, "size_bytes", None),
+        "gate": card.gate.status if card else None,
+        "classes": list(card.classes) if card else None,
+        "palette": [list(color) for color in model.palette],
+        "measurements": [row.model_dump() for row in card.measurements] if card else [],
+    }
+
+
+def _tensor(name: str, dtype: str, shape: tuple[Axis, ...]) -> dict[str, Any]:
+    sizes = [axis if isinstance(axis, int) else -1 for axis in shape]
+    return {"name": name, "datatype": _DATATYPES[dtype], "shape": sizes}

@@ -1,0 +1,101 @@
+"""Every limit of the service in one frozen record, and the reading of sizes such as 32MiB.
+
+It knows nothing of where the values come from: the command line, a test, a program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from segx_core.errors import ConfigError
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "kib": 2**10,
+    "m": 10**6, "mb": 10**6, "mib": 2**20,
+    "g": 10**9, "gb": 10**9, "gib": 2**30,
+}  # fmt: skip
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+class Settings(BaseModel):
+    """How one service behaves; the same for every model in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback by default: whoever opens it to a network says so."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes any free port."""
+    max_batch: int = Field(default=16, ge=1)
+    """Most pictures of one size run together."""
+    max_wait_ms: float = Field(default=0.0, ge=0)
+    """How long an idle engine may wait for a fuller batch. 0: never, it takes what is there."""
+    max_body: int = Field(default=32 * 2**20, ge=1)
+    """Largest request body, bytes."""
+    max_pixels: int = Field(default=64_000_000, ge=1)
+    """Largest picture, pixels; also the most pixels in one batch."""
+    max_queue: int = Field(default=64, ge=1)
+    """Most requests inside at once, waiting or being worked on; more are answered 503."""
+    max_queue_bytes: int = Field(default=2**30, ge=1)
+    """Most bytes of bodies and decoded pictures held at once; more are answered 503."""
+    read_timeout: float = Field(default=10.0, gt=0)
+    """Seconds a client may stay silent while it sends headers or a body."""
+    deadline_ms: float = Field(default=30_000.0, ge=0)
+    """A request that has waited longer than this is answered 503 instead of being run. 0: no deadline."""
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """How long requests in flight may take to end after SIGTERM."""
+    engines: int | None = Field(default=None, ge=1)
+    """Engine threads a model. None: one per core for a model on the CPU provider, else one."""
+    threads: int | None = Field(default=None, ge=1)
+    """ONNX Runtime threads inside one engine. None: cores / engines."""
+    codecs: int | None = Field(default=None, ge=1)
+    """Threads that decode pictures and encode answers. None: one per core, at most 8."""
+    sample: Path | None = None
+    """A picture that the web page offers to try."""
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        needed = self.max_body + 3 * self.max_pixels
+        if self.max_queue_bytes < needed:
+            raise ValueError(
+                f"max_queue_bytes {self.max_queue_bytes} is less than one largest body and its decoded picture "
+                f"({needed}): raise it, or lower max_body or max_pixels"
+            )
+        return self
+
+    def codec_threads(self) -> int:
+        """Threads that decode and encode."""
+        return self.codecs or min(cores(), 8)
+
+    def engine_threads(self, on_cpu: bool) -> int:
+        """Engine threads of one model."""
+        return self.engines or (cores() if on_cpu else 1)
+
+
+def cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def parse_size(text: str) -> int:
+    """`32MiB`, `64M`, `1.5 GB`, `4096` -> a whole number. K, M, G are powers of 1000, KiB, MiB, GiB of 1024.
+
+    Raises:
+        ConfigError: not a size, or below 1.
+    """
+    match = _SIZE.fullmatch(text)
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ConfigError("a size such as 32MiB, 64M or 4096", f"'{text}'", "Units: K M G (1000), KiB MiB GiB (1024).")
+    size = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
+    if size < 1:
+        raise ConfigError("a size of at least 1", f"'{text}'")
+    return size
