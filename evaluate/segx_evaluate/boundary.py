@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.cv import cv2
+from segx_core.confusion import ratio
 
 FRACTION = 0.0075
 """Default tolerance as a fraction of the picture's diagonal."""
+
+_NONE = np.int32(-1)  # in maps of boundary pixels: no boundary here
 
 Labels = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -71,16 +73,22 @@ def boundary_f1(
     Returns:
         (K,) float64, NaN for a class without a score here.
     """
-    valid = target != ignore_index
     within = tolerance(*target.shape) if pixels is None else pixels
-    true_edges, found_edges = edges(target, valid), edges(prediction, valid)
-    doubtful = _near(~valid, within)
-    scores = np.full(num_classes, np.nan)
-    for index in np.union1d(target[true_edges], prediction[found_edges]).tolist():
-        true, found = true_edges & (target == index), found_edges & (prediction == index)
-        window = _window(true | found)
-        scores[index] = _f1(true[window], found[window], doubtful[window], within)
-    return scores
+    valid = target != ignore_index
+    true, found = edges(target, valid), edges(prediction, valid)
+    margin = math.floor(within)
+    true_map, found_map = (
+        np.pad(np.where(edge, labels.astype(np.int32), _NONE), margin, constant_values=_NONE)
+        for edge, labels in ((true, target), (found, prediction))
+    )
+    ignored = np.pad(~valid, margin)
+    steps = _disc(within) @ np.array([true_map.shape[1], 1])
+    precision = _share(found_map, true_map, ignored, steps, num_classes)
+    recall = _share(true_map, found_map, ignored, steps, num_classes)
+    total = np.nan_to_num(precision) + np.nan_to_num(recall)
+    f1 = ratio(2 * np.nan_to_num(precision) * np.nan_to_num(recall), np.where(total == 0, 1, total))
+    f1[np.isnan(precision) & np.isnan(recall)] = np.nan
+    return f1
 
 
 def mean_boundary_f1(scores: NDArray[np.float64]) -> float:
@@ -96,33 +104,31 @@ def mean_boundary_f1(scores: NDArray[np.float64]) -> float:
     return float((sums[scored] / counts[scored]).mean()) if scored.any() else float("nan")
 
 
-def _f1(true: Bools, found: Bools, doubtful: Bools, within: float) -> float:
-    precision = _share(found, _near(true, within), doubtful)
-    recall = _share(true, _near(found, within), doubtful)
-    if math.isnan(precision) and math.isnan(recall):
-        return math.nan
-    if math.isnan(precision) or math.isnan(recall) or precision + recall == 0:
-        return 0.0
-    return 2 * precision * recall / (precision + recall)
+def _disc(within: float) -> NDArray[np.intp]:
+    """(n, 2) steps (rows, columns) to every pixel at most `within` away, nearest first."""
+    reach = np.arange(-math.floor(within), math.floor(within) + 1)
+    rows, columns = (axis.ravel() for axis in np.meshgrid(reach, reach, indexing="ij"))
+    squared = rows * rows + columns * columns
+    order = np.argsort(squared, kind="stable")
+    return np.stack([rows, columns], axis=1)[order[squared[order] <= within * within + 1e-9]]
 
 
-def _share(pixels: Bools, near: Bools, doubtful: Bools) -> float:
-    """Share of pixels with a partner, among those that have one or should have; NaN where nothing can be judged."""
-    right = int((pixels & near).sum())
-    wrong = int((pixels & ~near & ~doubtful).sum())
-    return right / (right + wrong) if right + wrong else math.nan
+def _share(
+    edge_map: NDArray[np.int32], other: NDArray[np.int32], ignored: Bools, steps: NDArray[np.intp], num_classes: int
+) -> NDArray[np.float64]:
+    """(K,) share of each class's boundary pixels with a partner, of those that have or should have one; NaN for none.
 
-
-def _near(pixels: Bools, within: float) -> Bools:
-    """Where the nearest True pixel is at most `within` away. (H, W) bool -> (H, W) bool."""
-    if not pixels.any():
-        return np.zeros(pixels.shape, np.bool_)
-    distance = cv2.distanceTransform((~pixels).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Squared distances are whole numbers: compare half-way between two, where float32 roots cannot err.
-    return np.asarray(distance * distance < math.floor(within * within + 1e-9) + 0.5)
-
-
-def _window(pixels: Bools) -> tuple[slice, slice]:
-    """The smallest window that holds every True pixel: distances among them need nothing outside."""
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    The maps hold the class on boundary pixels and `_NONE` elsewhere, padded so that no step leaves them.
+    """
+    maps, others, blank = edge_map.ravel(), other.ravel(), ignored.ravel()
+    alone = np.flatnonzero(maps != _NONE)
+    all_pixels = np.bincount(maps[alone], minlength=num_classes)
+    # Nearest steps first and only for those still alone: most find their partner within the first few.
+    for step in steps:
+        alone = alone[others[alone + step] != maps[alone]]
+    right = all_pixels - np.bincount(maps[alone], minlength=num_classes)
+    if blank.any():
+        for step in steps:
+            alone = alone[~blank[alone + step]]
+    wrong = np.bincount(maps[alone], minlength=num_classes)
+    return ratio(right, right + wrong)

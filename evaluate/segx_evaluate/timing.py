@@ -1,8 +1,8 @@
 """How long one picture takes: the model alone, decode not counted, with nothing else running beside it.
 
-A picture of a size not seen before is run once before it is timed: allocation and kernel choice belong to the start, not to
-the steady state. Several models take turns on the same picture, in another order each time, so that whatever disturbs
-the machine disturbs all of them alike. Knows nothing of data sets or scores.
+A picture of a size not seen before is run once before it is timed: allocation and kernel choice belong to the start,
+not to the steady state. Several models take turns on the same picture, in another order each time, so that whatever
+disturbs the machine disturbs all of them alike. Knows nothing of data sets or scores.
 """
 
 from __future__ import annotations
