@@ -13,6 +13,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} API</title>
 <link rel="stylesheet" href="/page/style.css">
+<link rel="icon" href="data:,">
 </head>
 <body>
 <header class="bar"><a class="brand" href="/">segx</a><nav><a href="/openapi.json">openapi.json</a></nav></header>

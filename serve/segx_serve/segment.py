@@ -117,7 +117,7 @@ class Segment:
         match error:
             case PictureError():
                 kind = "broken" if error.kind == "unsupported" and media_type in _KNOWN else error.kind
-                return RefusalError(_STATUS[kind], f"picture_{kind}", f"{error}"[:500])
+                return RefusalError(_STATUS[kind], f"picture_{kind}", _sentence(f"{error}"))
             case FullError():
                 return self._shed(error.reason)
             case ExpiredError():
@@ -184,6 +184,10 @@ def _picture(body: bytes, media_type: str, request: Request) -> tuple[bytes, str
     if not body:
         raise RefusalError(400, "empty", "The picture is empty: 0 bytes arrived.")
     return body, media_type
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:500]
 
 
 def _server_timing(timing: Timing) -> bytes:

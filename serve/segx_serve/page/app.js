@@ -70,7 +70,8 @@ async function segment(file) {
   } catch (problem) {
     if (turn !== state.busy) return;
     tell("");
-    complain(problem instanceof TypeError ? "The service does not answer. Is it still running?" : problem.message);
+    const silent = problem instanceof TypeError;
+    complain(silent ? "The service does not answer. Is it still running?" : `${file.name ?? "The picture"}: ${problem.message}`);
   } finally {
     if (turn === state.busy) document.body.classList.remove("busy");
   }
@@ -97,6 +98,7 @@ async function show(picture, map) {
   canvas.width = map.width;
   canvas.height = map.height;
   if (bitmap) canvas.getContext("2d").drawImage(bitmap, 0, 0, map.width, map.height);
+  $("stage").style.setProperty("--ratio", map.width / map.height);
   const counts = areas(map);
   const one = model();
   const repaint = (shown) => paintClasses($("classes"), map, one.palette, shown);
@@ -169,7 +171,6 @@ function take(files) {
 // ---- what people do -----------------------------------------------------------------------------------------------
 
 $("choose").addEventListener("click", () => $("file").click());
-$("again").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => {
   if ($("file").files.length) take($("file").files);
   $("file").value = "";

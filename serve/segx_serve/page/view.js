@@ -55,9 +55,10 @@ function legendRow(index, fraction, model, shown, changed) {
   return row;
 }
 
-/** A class's name; a model without a card has numbers. */
+/** A class's name; a model without a card has numbers, and a model may say of a pixel that it is of no class. */
 export function className(model, index) {
-  return model.classes?.[index] ?? `class ${index}`;
+  if (!model.classes) return `class ${index}`;
+  return model.classes[index] ?? "no class";
 }
 
 /** A share of the picture for people. */
