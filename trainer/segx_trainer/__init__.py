@@ -1,0 +1,1 @@
+"""Fits networks: data in, a run folder out. Knows nothing of ONNX, quantization or serving."""

@@ -1,0 +1,87 @@
+"""Joint augmentation of picture and label map, on torchvision.transforms.v2. Labels are never interpolated.
+
+A preset is a list of transforms that ends in a crop of one size, so that samples stack. All randomness comes from
+torch's generator, which the loader seeds per sample.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+
+class ScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
+    """A random window, resized to (height, width) at a scale drawn log-uniformly from `scale`.
+
+    The window is cut before it is resized, so only the pixels that are kept are computed. Where it reaches past the
+    picture, the picture is filled with `fill` and the label map with the ignore index.
+    """
+
+    def __init__(self, size: tuple[int, int], scale: tuple[float, float], ignore_index: int, fill: int = 124) -> None:
+        super().__init__()
+        self.size = size
+        self.scale = scale
+        self.ignore_index = ignore_index
+        self.fill = fill
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the window: top, left, height and width in pixels of the source, possibly past its edges."""
+        height, width = v2.query_size(flat_inputs)
+        low, high = self.scale
+        factor = low * (high / low) ** torch.rand(()).item()
+        window = [max(1, round(side / factor)) for side in self.size]
+        corner = [
+            int(torch.randint(min(0, full - part), max(0, full - part) + 1, ()).item())
+            for full, part in zip((height, width), window, strict=True)
+        ]
+        pads = [
+            max(0, -corner[1]),
+            max(0, -corner[0]),
+            max(0, corner[1] + window[1] - width),
+            max(0, corner[0] + window[0] - height),
+        ]  # left, top, right, bottom
+        return {"box": [corner[0] + pads[1], corner[1] + pads[0], *window], "pads": pads}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Apply one window to a picture (bilinear) or a mask (nearest)."""
+        is_mask = isinstance(inpt, tv_tensors.Mask)
+        if any(params["pads"]):
+            inpt = functional.pad(inpt, params["pads"], fill=self.ignore_index if is_mask else self.fill)
+        mode = v2.InterpolationMode.NEAREST_EXACT if is_mask else v2.InterpolationMode.BILINEAR
+        return functional.resized_crop(inpt, *params["box"], list(self.size), interpolation=mode, antialias=True)
+
+
+def preset(name: Literal["none", "light", "strong"], size: tuple[int, int], ignore_index: int) -> list[v2.Transform]:
+    """The transforms of one preset; all end in pictures of `size` (height, width)."""
+    match name:
+        case "none":
+            return [ScaleCrop(size, (1.0, 1.0), ignore_index)]
+        case "light":
+            return [
+                ScaleCrop(size, (0.6, 1.8), ignore_index),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.2, 0.2, 0.2, 0.02),
+            ]
+        case "strong":
+            return [
+                ScaleCrop(size, (0.5, 2.0), ignore_index),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.4, 0.4, 0.4, 0.06),
+                v2.RandomGrayscale(0.05),
+                v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], 0.3),
+                v2.RandomApply([v2.JPEG((40, 95))], 0.2),
+            ]
+
+
+def apply(transforms: list[v2.Transform], image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply transforms in order to (3, H, W) uint8 and (H, W) int64 alike."""
+    picture: Any = tv_tensors.Image(image)
+    labels: Any = tv_tensors.Mask(mask)
+    for transform in transforms:
+        picture, labels = transform(picture, labels)
+    return picture.as_subclass(Tensor), labels.as_subclass(Tensor)

@@ -1,0 +1,68 @@
+"""What a run folder keeps of a training: the best weights, the exact state to resume from, and how to read them back.
+
+Files appear whole or not at all, so a killed process or a full disk never costs an older checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segx_core import atomic, card_io
+from segx_core.card import Card
+from segx_core.errors import ModelError
+from segx_trainer.config import TrainConfig, build_config
+from segx_trainer.networks import SegmentationNet, build_network
+
+BEST = "checkpoint.pt"
+LAST = "last.pt"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished or interrupted run, read back."""
+
+    network: SegmentationNet
+    """The best weights, in eval mode, on the CPU."""
+    card: Card
+    config: TrainConfig
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values. Raises SetupError on a full disk or a missing permission."""
+    buffer = io.BytesIO()  # torch.save on a path reports a full disk as a RuntimeError about zip files
+    torch.save({"format": FORMAT, **content}, buffer)
+    atomic.write_bytes(path, buffer.getvalue())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote; ModelError where that cannot be."""
+    if not path.is_file():
+        raise ModelError(f"a run folder of `segx train` with {path.name}", f"none in {path.parent}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        raise ModelError("a readable checkpoint", f"{path} ({type(error).__name__})", "It may be damaged.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"a checkpoint of format {FORMAT}", f"{path} of another kind")
+    return content
+
+
+def load_run(run: Path) -> LoadedRun:
+    """Rebuild the network of a run with its best weights.
+
+    Raises:
+        ModelError: not a run folder, or a damaged one.
+    """
+    content = read(run / BEST)
+    config = build_config(content["config"])
+    card = card_io.from_json(content["card"], str(run / BEST))
+    network = build_network(config, len(card.classes))
+    network.load_state_dict(content["network"])
+    return LoadedRun(network.eval(), card, config)

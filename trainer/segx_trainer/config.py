@@ -1,0 +1,144 @@
+"""Everything that decides how a run trains, as one frozen record with a YAML form and `--set key=value`.
+
+Knows nothing of the command line's own option names beyond these keys.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from segx_core.errors import ConfigError, near
+
+Network = Literal["unet", "fpn", "deeplabv3plus"]
+RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
+"""Keys that may differ when a run is resumed: they change how fast it goes, not what it computes."""
+
+
+class TrainConfig(BaseModel):
+    """One training run. Every key can be set by `--set key=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    """Folder, dataset.yaml or the built-in name `scenes`."""
+    model: Network = "unet"
+    encoder: str = "resnet18"
+    """A name of segmentation-models-pytorch, or any timm network with features."""
+    encoder_weights: str = "imagenet"
+    """`imagenet` (through timm's hub), `none`, or the path of a state dict in torchvision's or timm's layout."""
+    decoder_channels: int | None = Field(default=None, ge=8)
+    """Width of the decoder; None takes the network's usual one. U-Net halves it at every finer level."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
+    loss: str = "ce"
+    augment: Literal["none", "light", "strong"] = "light"
+    size: tuple[int, int] | None = None
+    """(height, width) of training crops; None takes the largest multiple of 32 that fits, 512 at most."""
+    epochs: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; give epochs or steps. Neither: 50 epochs."""
+    batch_size: int = Field(default=8, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    encoder_lr_factor: float = Field(default=1.0, gt=0)
+    """Factor on the learning rate of the encoder."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled for AdamW; never on biases and normalisation."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD."""
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of all steps with a linearly growing learning rate."""
+    clip: float = Field(default=5.0, ge=0)
+    """Largest norm of the gradient; 0 is no clipping."""
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    """Mixed precision; auto: bf16 or fp16 on CUDA, off on the CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int | None = Field(default=None, ge=0)
+    """Loader processes; None chooses by the number of cores."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Keep decoded pictures in memory; auto: while they take less than 2 GiB."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between validations."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between writes of last.pt, besides the end of every epoch."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many validations without a better mIoU."""
+    until: float | None = Field(default=None, gt=0, le=1)
+    """Stop as soon as the validation mIoU reaches this fraction."""
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _parse_size(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            parts = value.lower().split("x")
+            return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else value
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        if self.size is not None and min(self.size) < 32:
+            raise ValueError("size must be at least 32x32")
+        return self
+
+
+def build_config(values: dict[str, Any]) -> TrainConfig:
+    """Validate; ConfigError names the key, what it may be, and the near key of a misspelt one."""
+    try:
+        return TrainConfig(**values)
+    except ValidationError as error:
+        raise _translate(error) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a config file as plain values."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("a readable YAML config", f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError("a YAML mapping of config keys", f"{path} holding {type(values).__name__}")
+    return {str(key): value for key, value in values.items()}
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """Every key with its value, in the order of the class."""
+    values = config.model_dump(mode="json")
+    values["size"] = None if config.size is None else f"{config.size[0]}x{config.size[1]}"
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["lr=3e-4", "clip=1"]` -> values; YAML rules for what a value is."""
+    values: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError("--set key=value", f"'{text}'")
+        values[key.strip()] = _scalar(value.strip())
+    return values
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)  # YAML 1.1 reads 3e-4 as text
+    except (ValueError, yaml.YAMLError):
+        return text
+
+
+def _translate(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ConfigError("a config key", f"'{key}'", near(key, TrainConfig.model_fields))
+    message = str(first["msg"]).removeprefix("Value error, ").lower()
+    if not key:
+        return ConfigError("a consistent config", message)
+    return ConfigError(f"a valid '{key}' ({message})", repr(first["input"]))

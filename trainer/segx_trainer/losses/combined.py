@@ -1,0 +1,38 @@
+"""A weighted sum of losses that keeps the value of every term for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from segx_core.errors import ConfigError
+from segx_trainer.losses.term import Context, Loss
+
+
+class CombinedLoss(nn.Module):
+    """sum_i w_i * L_i(logits, target). `values` holds each unweighted L_i of the last call, detached."""
+
+    def __init__(self, terms: Sequence[tuple[str, float, Loss]]) -> None:
+        super().__init__()
+        self.labels = tuple(name for name, _, _ in terms)
+        self.weights = tuple(weight for _, weight, _ in terms)
+        self.terms = nn.ModuleList([loss for _, _, loss in terms])
+        self.needs: frozenset[str] = frozenset().union(*(loss.needs for _, _, loss in terms))
+        self.values: dict[str, Tensor] = {}
+
+    def forward(self, logits: Tensor, target: Tensor, context: Context | None = None) -> Tensor:
+        """Logits (B, K, H, W), target (B, H, W) int64 or soft (B, K, H, W) -> scalar.
+
+        Raises:
+            ConfigError: a term needs something of the context that is not there.
+        """
+        missing = sorted(name for name in self.needs if context is None or getattr(context, name) is None)
+        if missing:
+            raise ConfigError(f"a context with {', '.join(missing)} for the loss", "none")
+        parts: list[Tensor] = [loss(logits, target, context) for loss in self.terms]
+        self.values = {name: part.detach() for name, part in zip(self.labels, parts, strict=True)}
+        total = parts[0] * self.weights[0]
+        for weight, part in zip(self.weights[1:], parts[1:], strict=True):
+            total = total + weight * part
+        return total

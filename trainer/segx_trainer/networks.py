@@ -1,0 +1,132 @@
+"""Networks of segmentation-models-pytorch and timm behind one contract: raw uint8 picture in, full-size logits out.
+
+Normalisation and padding to the size multiple happen inside, so no caller holds a second copy of mean, std or the
+multiple. Where encoder weights come from is in weights.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import timm
+import torch
+from segmentation_models_pytorch import FPN, DeepLabV3Plus, Unet
+from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segx_core.errors import ConfigError, near
+from segx_trainer.config import TrainConfig
+
+_UNET_CHANNELS = 256  # width of U-Net's coarsest decoder stage in segmentation-models-pytorch
+_NOT_FREE = ("mit_b", "mobileone_")  # encoders whose weights may not be used freely
+
+
+class SegmentationNet(nn.Module):
+    """A network with its preprocessing inside.
+
+    Attributes:
+        num_classes: K.
+        size_multiple: sides are padded to a multiple of this before the encoder, and the logits cropped back.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        num_classes: int,
+        size_multiple: int = 32,
+    ) -> None:
+        super().__init__()
+        self.encoder = cast(nn.Module, body.encoder)
+        self.decoder = cast(nn.Module, body.decoder)
+        self.head = cast(nn.Module, body.segmentation_head)
+        self.num_classes = num_classes
+        self.size_multiple = size_multiple
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 RGB, any H and W -> (B, K, H, W) float logits."""
+        height, width = image.shape[-2:]
+        scaled = (image.float() - self.mean) / self.std
+        # Zero after normalisation is the mean colour; only the right and the bottom grow, so pixels keep their place.
+        below, right = -height % self.size_multiple, -width % self.size_multiple
+        padded = functional.pad(scaled, (0, right, 0, below))
+        logits = self.head(self.decoder(self.encoder(padded)))
+        return cast(Tensor, logits[..., :height, :width])
+
+
+def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
+    """The network a config names, with random weights.
+
+    Raises:
+        ConfigError: unknown encoder, or one that does not fit the network.
+    """
+    name = _encoder_name(config.encoder)
+    mean, std = statistics(config.encoder)
+    width, rate = config.decoder_channels, config.dropout
+    options: dict[str, Any] = {"encoder_name": name, "encoder_weights": None, "classes": num_classes}
+    body: nn.Module
+    try:
+        match config.model:
+            case "unet":
+                if rate is not None:
+                    raise ConfigError("no dropout with model 'unet', which has none", f"dropout {rate}")
+                top = width or _UNET_CHANNELS
+                options["decoder_channels"] = tuple(max(8, top >> level) for level in range(5))
+                body = Unet(**options)
+            case "fpn":
+                if width is not None:
+                    options |= {"decoder_pyramid_channels": width, "decoder_segmentation_channels": width // 2}
+                if rate is not None:
+                    options["decoder_dropout"] = rate
+                body = FPN(**options)
+            case "deeplabv3plus":
+                if width is not None:
+                    options["decoder_channels"] = width
+                if rate is not None:
+                    options["decoder_aspp_dropout"] = rate
+                body = DeepLabV3Plus(**options)
+    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise ConfigError(
+            f"an encoder that fits model '{config.model}'", f"'{config.encoder}' ({error})", "Try 'resnet18'."
+        ) from error
+    return SegmentationNet(body, mean, std, num_classes)
+
+
+def _encoder_name(name: str) -> str:
+    """The name segmentation-models-pytorch knows an encoder by; timm networks get the prefix it wants."""
+    if name.startswith(_NOT_FREE):
+        raise ConfigError("an encoder whose weights are free to use", f"'{name}'", "Try 'resnet18' or 'mobilenet_v2'.")
+    if name in smp_encoders:
+        return name
+    plain = name.removeprefix("tu-")
+    if timm.is_model(plain.partition(".")[0]):
+        return f"tu-{plain}"
+    known = [known for known in (*smp_encoders, *timm.list_models()) if not known.startswith(("timm-", *_NOT_FREE))]
+    raise ConfigError("the name of an encoder", f"'{name}'", near(name, known) if _is_close(name, known) else _HINT)
+
+
+_HINT = "Try 'resnet18', 'mobilenet_v2', 'efficientnet-b0' or any timm network with features."
+
+
+def _is_close(name: str, known: list[str]) -> bool:
+    return near(name, known).startswith("Did you mean")
+
+
+def statistics(encoder: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation (of values in 0-1) the encoder's published weights were trained with."""
+    if encoder in smp_encoders:
+        settings: dict[str, Any] = next(iter(smp_encoders[encoder]["pretrained_settings"].values()), {})
+        mean, std = settings.get("mean", IMAGENET_DEFAULT_MEAN), settings.get("std", IMAGENET_DEFAULT_STD)
+    else:
+        published = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
+        mean = published.mean if published else IMAGENET_DEFAULT_MEAN
+        std = published.std if published else IMAGENET_DEFAULT_STD
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

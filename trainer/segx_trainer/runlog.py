@@ -1,0 +1,127 @@
+"""Writes down a run as it goes: metrics.jsonl, TensorBoard, curves and what the terminal shows.
+
+One line of metrics.jsonl a record, `kind` "train" or "val". The file is the truth; everything else is drawn from it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from segx_core import atomic
+from segx_core.errors import SetupError
+from segx_core.progress import console
+
+METRICS = "metrics.jsonl"
+_PLAIN_EVERY_S = 20.0  # seconds between lines where there is no terminal
+
+
+class RunLog:
+    """Log of one run. Use as a context manager.
+
+    Args:
+        run: the run folder.
+        total: optimizer steps the run will take.
+        resumed_at: records of later steps are dropped, so that a resumed run's log has no doubles.
+    """
+
+    def __init__(self, run: Path, total: int, resumed_at: int) -> None:
+        with warnings.catch_warnings():
+            # tensorboard warns about its own imports; a user can do nothing about it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.path = run / METRICS
+        self.records = [record for record in _read(self.path) if record["step"] <= resumed_at]
+        atomic.write_text(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+        self.total = total
+        self.started_at = resumed_at
+        self.started = time.monotonic()
+        self._last_line = self.started
+        self._progress = Progress(
+            TextColumn("train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console(),
+            disable=not console().is_terminal,
+        )
+        self._task = self._progress.add_task("train", total=total, completed=resumed_at, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        self.board.close()
+
+    def train(self, step: int, loss: float, terms: dict[str, float], lr: float, images_per_second: float) -> None:
+        """Record the mean loss since the last record."""
+        record = {"kind": "train", "step": step, "loss": loss, "terms": terms, "lr": lr}
+        self._append({**record, "images_per_second": round(images_per_second, 3), "time": round(time.time(), 3)})
+        self.board.add_scalar("train/loss", loss, step)
+        for name, value in terms.items():
+            self.board.add_scalar(f"train/{name}", value, step)
+        self.board.add_scalar("train/lr", lr, step)
+        self.board.add_scalar("train/images_per_second", images_per_second, step)
+        note = f"loss {loss:.4f}  {images_per_second:.1f} pictures/s"
+        self._progress.update(self._task, completed=step, note=note)
+        now = time.monotonic()
+        if not console().is_terminal and now - self._last_line >= _PLAIN_EVERY_S:
+            self._last_line = now
+            console().print(f"step {step}/{self.total}  {note}  about {self._left(step, now)} left")
+
+    def validation(self, step: int, epoch: float, scores: dict[str, Any], best: bool) -> None:
+        """Record a validation: `scores` holds miou, pixel_accuracy and per_class_iou by name."""
+        self._append({"kind": "val", "step": step, "epoch": round(epoch, 4), **scores, "time": round(time.time(), 3)})
+        self.board.add_scalar("val/miou", scores["miou"], step)
+        self.board.add_scalar("val/pixel_accuracy", scores["pixel_accuracy"], step)
+        for name, value in scores["per_class_iou"].items():
+            if value is not None:
+                self.board.add_scalar(f"val_iou/{name}", value, step)
+        self.board.flush()
+        mark = "  best so far" if best else ""
+        console().print(
+            f"epoch {epoch:.1f}  step {step}/{self.total}  val mIoU {scores['miou']:.4f}  "
+            f"pixel accuracy {scores['pixel_accuracy']:.4f}{mark}"
+        )
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise SetupError(
+                f"to write {self.path}", error.strerror or str(error), "Free space, then --resume."
+            ) from error
+
+    def _left(self, step: int, now: float) -> str:
+        seconds = (now - self.started) / max(1, step - self.started_at) * (self.total - step)
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Records of a log; a last line cut short by a kill is dropped."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
