@@ -12,6 +12,7 @@ from segx_core.datasets.dataset import Sample
 from segx_core.datasets.labels import Labels
 from segx_core.datasets.layout import Layout, files, pair
 from segx_core.datasets.masks import MASK_SUFFIXES, grey, load
+from segx_core.picture import PICTURE_SUFFIXES
 
 _SPLITS = ("train", "val", "test")
 _CAMVID_PICTURE = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_", re.IGNORECASE)  # its four drives
@@ -31,8 +32,6 @@ CAMVID = Labels(
 
 def look(root: Path) -> Layout | None:
     """Read `root` as CamVid's layout; None where it is not. DataError as `layout.pair`."""
-    from segx_core.picture import PICTURE_SUFFIXES
-
     splits = {
         name: pair(
             files(root / name, PICTURE_SUFFIXES), root / name,

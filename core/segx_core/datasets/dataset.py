@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segx_core import picture
 from segx_core.datasets.masks import MaskEncoding, read_mask
 from segx_core.errors import DataError, near
 from segx_core.runner import ClassMap, UInt8
@@ -94,15 +95,16 @@ class Dataset:
             PictureError: the picture cannot be read.
             DataError: the mask cannot be read, has another size, or holds a value that is no class.
         """
-        from segx_core import picture
-
         image = picture.read(sample.image)
         mask = self.read_mask(sample)
         if image.shape[:2] != mask.shape:
+            turned = image.shape[1::-1] == mask.shape
             raise DataError(
                 f"a mask of {sample.image}'s size, {image.shape[0]}x{image.shape[1]} (height x width)",
                 f"{mask.shape[0]}x{mask.shape[1]} in {sample.mask}",
-                "Label the picture at its own size, or resize the mask with nearest neighbour.",
+                "The camera's note to turn the picture (EXIF) is obeyed; turn the mask as well."
+                if turned
+                else "Label the picture at its own size, or resize the mask with nearest neighbour.",
             )
         return image, mask
 

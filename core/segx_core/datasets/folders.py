@@ -7,6 +7,7 @@ from pathlib import Path
 from segx_core.datasets.dataset import Sample
 from segx_core.datasets.layout import Layout, files, pair
 from segx_core.datasets.masks import MASK_SUFFIXES
+from segx_core.picture import PICTURE_SUFFIXES
 
 _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "segmentations")
@@ -37,8 +38,6 @@ def look(root: Path) -> Layout | None:
 
 
 def _pair(images: Path, masks: Path) -> tuple[Sample, ...]:
-    from segx_core.picture import PICTURE_SUFFIXES
-
     return pair(files(images, PICTURE_SUFFIXES), images, files(masks, MASK_SUFFIXES), masks)
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segx_core.datasets.labels import Labels, free_ignore
-from segx_core.datasets.masks import Color, MaskEncoding, grey, load, packed
+from segx_core.datasets.masks import Color, MaskEncoding, grey, load, packed, stored_palette
 from segx_core.errors import DataError
 from segx_core.palette import default_palette
 from segx_core.progress import track
 
 MAX_COLORS = 64  # more colours than this are shading, not classes
+_FEW = 20  # masks at each end of the list that are looked at where only the kind is asked
 _MANY_MASKS = 300  # from here on the scan takes seconds and shows progress
 
 
@@ -31,8 +32,6 @@ class Scan:
     """(65536,) pixels by value, of masks that are one channel or grey."""
     wide: bool = False
     """True: some mask has 16-bit values."""
-    grey_rgb: bool = False
-    """True: some mask is stored as three equal channels."""
     single_example: Path | None = None
     color_example: Path | None = None
     colors: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1 << 24, dtype=np.bool_))
@@ -55,16 +54,15 @@ def scan(masks: Sequence[Path]) -> Scan:
         raw = load(path)
         if raw.ndim == 3:
             seen.colors[packed(raw).reshape(-1)] = True
-            if np.count_nonzero(seen.colors) > max(MAX_COLORS, 256 if seen.color_example is None else 0):
-                raise _too_many_colors(seen, path)
         values = grey(raw)
         if values is None:
             seen.color_example = seen.color_example or path
+        if seen.color_example and np.count_nonzero(seen.colors) > MAX_COLORS:
+            raise _too_many_colors(seen, path)
+        if values is None:
             continue
         seen.wide |= values.dtype == np.uint16
-        if raw.ndim == 3:
-            seen.grey_rgb = True
-        else:
+        if raw.ndim == 2:
             seen.single_example = seen.single_example or path
         found = np.bincount(values.reshape(-1))
         seen.counts[: len(found)] += found
@@ -90,11 +88,13 @@ def labels(masks: Sequence[Path]) -> Labels:
 
 
 def kind(masks: Sequence[Path]) -> Literal["index", "binary", "rgb"]:
-    """How masks with declared classes store them, from the first few and the last few.
+    """How masks with declared classes store them. A few tell, except that 0/255 must be so in all to be binary."""
+    found = _kind([*masks[:_FEW], *masks[_FEW:][-_FEW:]])
+    return _kind(masks) if found == "binary" and len(masks) > 2 * _FEW else found
 
-    0/255 is only binary if it is all there is: a class list with 255 ignored has other values too.
-    """
-    seen = scan([*masks[:20], *masks[20:][-20:]])
+
+def _kind(masks: Sequence[Path]) -> Literal["index", "binary", "rgb"]:
+    seen = scan(masks)
     if seen.color_example is not None:
         return "rgb"
     values = seen.values
@@ -132,7 +132,10 @@ def _from_values(seen: Scan) -> Labels:
     if absent:
         notes.append(f"{absent} of these indices occur in no mask.")
     index = ignore if ignore in values else free_ignore(num_classes)
-    return Labels(names, default_palette(num_classes), index, MaskEncoding("index"), (" ".join(notes),), inferred=True)
+    palette = stored_palette(seen.single_example, num_classes) if seen.single_example else None
+    return Labels(
+        names, palette or default_palette(num_classes), index, MaskEncoding("index"), (" ".join(notes),), inferred=True
+    )
 
 
 def _plausible(seen: Scan, classes: list[int], ignore: int) -> bool:

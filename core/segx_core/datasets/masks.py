@@ -102,7 +102,24 @@ def packed(raw: NDArray[Any]) -> NDArray[np.uint32]:
     return codes
 
 
+def stored_palette(path: Path, num_classes: int) -> tuple[Color, ...] | None:
+    """Colours of the first `num_classes` indices of a palette picture; None if it is none, or they do not all differ."""
+    with Image.open(path) as image:
+        flat = image.getpalette("RGB") if image.mode == "P" else None
+    if flat is None or len(flat) < 3 * num_classes:
+        return None
+    colors = tuple((flat[3 * index], flat[3 * index + 1], flat[3 * index + 2]) for index in range(num_classes))
+    # A ramp of greys is how plain masks are stored by some tools; nobody chose it for display.
+    shown = len(set(colors)) == num_classes and any(red != green for red, green, _ in colors)
+    return colors if shown else None
+
+
 def _numbers(image: Image.Image, path: Path) -> NDArray[Any]:
+    if image.format == "GIF":
+        # Writers of GIF renumber the palette at will, so a grey value, where it is one, is the only sure label.
+        shown = np.asarray(image.convert("RGB"))
+        values = grey(shown)
+        return values if values is not None else np.asarray(image)
     match image.mode:
         case "L" | "P":
             return np.asarray(image)

@@ -13,6 +13,7 @@ from segx_core.datasets.labels import Labels
 from segx_core.datasets.layout import Layout, files, listed
 from segx_core.datasets.masks import MASK_SUFFIXES
 from segx_core.errors import DataError
+from segx_core.picture import PICTURE_SUFFIXES
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassPNG")
 _VOC_PICTURE = re.compile(r"\d{4}_\d{6}$")
@@ -45,8 +46,6 @@ def look(root: Path) -> Layout | None:
     Raises:
         DataError: a list names a picture or mask that is not there.
     """
-    from segx_core.picture import PICTURE_SUFFIXES
-
     folder = next((root / name for name in _MASK_FOLDERS if (root / name).is_dir()), None)
     if folder is None or not (root / "JPEGImages").is_dir():
         return None

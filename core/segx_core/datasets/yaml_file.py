@@ -20,6 +20,7 @@ from segx_core.datasets.layout import Layout, pair, with_validation
 from segx_core.datasets.masks import MASK_SUFFIXES, Color, MaskEncoding
 from segx_core.errors import DataError, near
 from segx_core.palette import default_palette
+from segx_core.picture import PICTURE_SUFFIXES
 from segx_core.validation import explain
 
 IGNORED = "ignore"
@@ -107,8 +108,6 @@ def _parse(path: Path) -> _File:
 
 
 def _by_globs(root: Path, splits: Mapping[str, _Split], path: Path) -> Layout:
-    from segx_core.picture import PICTURE_SUFFIXES
-
     found: dict[str, tuple[Sample, ...]] = {}
     for name, split in splits.items():
         if not re.fullmatch(r"[\w.-]+", name):
@@ -150,7 +149,8 @@ def _labels(file: _File, path: Path, root: Path, layout: Layout, masks: list[Pat
     else:
         kind = file.masks.encoding or infer.kind(masks)
         labels = Labels(file.classes, default_palette(len(file.classes)), encoding=MaskEncoding(kind))
-        notes, inferred = (), False
+        guessed = kind == "binary" and file.masks.encoding is None
+        notes, inferred = (("Masks are 0/255: read as background and foreground.",) if guessed else ()), False
     classes = labels.classes
     _check_names(classes, path)
     ignore = file.ignore
