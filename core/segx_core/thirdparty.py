@@ -1,7 +1,7 @@
-"""The arithmetic a third-party ONNX file leaves to whoever runs it: normalisation, layout, upsampling, argmax.
+"""The arithmetic a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax.
 
 A native segx file does all of it inside its graph and needs none of this. Arrays in, arrays out: knows nothing of
-ONNX Runtime.
+ONNX Runtime. Sizes are geometry.py's business.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.card import InputSpec
-from segx_core.cv import cv2
+from segx_core.card import InputSpec, OutputSpec
+from segx_core.geometry import bilinear_plane
 from segx_core.runner import ClassMap, Tensor, UInt8
 
 Float32 = NDArray[np.float32]
@@ -52,25 +52,41 @@ def grey(batch: UInt8) -> UInt8:
     return rounded
 
 
-def upsample(scores: Float32, height: int, width: int) -> Float32:
-    """Bilinear, corners not aligned (PyTorch's `align_corners=False`), edges replicated.
+def planes(scores: Tensor, spec: OutputSpec) -> Float32:
+    """Logits or probabilities as the graph gave them -> (N, K, h, w) float32."""
+    first = scores.transpose(0, 3, 1, 2) if spec.layout == "NHWC" else scores
+    return first.astype(np.float32, copy=False)
+
+
+def index_type(num_classes: int) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    """uint8 up to 256 classes, uint16 past them."""
+    return np.dtype(np.uint8) if num_classes <= 256 else np.dtype(np.uint16)
+
+
+def best_class(scores: Float32, height: int, width: int) -> ClassMap:
+    """Upsamples and takes the argmax, class by class, so that the memory spent does not grow with the classes.
 
     Args:
         scores: (K, h, w) float32 logits or probabilities.
-        height: rows wanted.
-        width: columns wanted.
+        height: rows of the class map.
+        width: columns of the class map.
 
     Returns:
-        (K, height, width) float32.
+        (height, width) class indices. The lowest index wins a tie, as with np.argmax.
     """
-    if scores.shape[1:] == (height, width):
-        return scores
-    # Plane by plane: OpenCV resizes at most 4 channels on its fast path, and planes are contiguous here.
-    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in scores]
-    return np.stack(planes).astype(np.float32, copy=False)
+    best = bilinear_plane(scores[0], height, width).copy()
+    index: ClassMap = np.zeros((height, width), dtype=index_type(len(scores)))
+    for number, plane in enumerate(scores[1:], start=1):
+        full = bilinear_plane(plane, height, width)
+        better = full > best
+        np.copyto(best, full, where=better)
+        index[better] = number
+    return index
 
 
-def argmax(scores: Tensor) -> ClassMap:
-    """(K, H, W) scores -> (H, W) class indices, uint16 past 256 classes. The lowest index wins a tie."""
-    best: NDArray[np.int64] = np.argmax(scores, axis=0)
-    return best.astype(np.uint8) if scores.shape[0] <= 256 else best.astype(np.uint16)
+def softmax(logits: Float32) -> Float32:
+    """(K, H, W) logits -> (K, H, W) probabilities over K."""
+    shifted: Float32 = logits - logits.max(axis=0, keepdims=True)
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum(axis=0, keepdims=True)
+    return shifted

@@ -1,0 +1,236 @@
+"""The one way a model file is run: segx's own files and third-party ones, on ONNX Runtime, as their card says.
+
+A native file does everything inside its graph; for a third-party one the runner normalises, brings pictures to a
+fixed size or a multiple, upsamples logits and takes the argmax (thirdparty.py, geometry.py). Decoding, batching of
+requests, tiles and metrics are others' business. Safe to be used from several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segx_core import card_io, feeds, fitting, geometry, onnx_metadata, runtime, thirdparty
+from segx_core.card import METADATA_KEY, Card, OutputSpec
+from segx_core.errors import CardError, ModelError, PictureError
+from segx_core.fitting import Port
+from segx_core.runner import ClassMap, Tensor, UInt8
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model. Build it with `Predictor.load`; it is a Runner and a TensorRunner."""
+
+    card: Card
+    path: Path
+    size_bytes: int
+    providers_used: tuple[str, ...]
+    """ONNX Runtime's names, the one in charge first; the others take the nodes it lacks."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    session: Any
+    """The onnxruntime.InferenceSession, for those who bind their own buffers."""
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        provider: str = "auto",
+        card: Path | None = None,
+        threads: int | None = None,
+        spinning: bool = False,
+    ) -> Predictor:
+        """Loads an ONNX file and holds its card against its graph.
+
+        Args:
+            path: the ONNX file.
+            provider: "auto", "cpu", "cuda", "tensorrt" or a full name of ONNX Runtime's.
+            card: a YAML or JSON card that takes the place of the one in the file; third-party files have none.
+            threads: threads inside one operator; None for all cores.
+            spinning: see runtime.open_session.
+
+        Raises:
+            ModelError: no such file, damaged, or refused by ONNX Runtime.
+            CardError: no card, a malformed one, or one that contradicts the graph.
+            SetupError: the provider asked for does not load.
+        """
+        path = Path(path)
+        metadata = onnx_metadata.read(path)
+        if card is not None:
+            known = card_io.load(card)
+        elif METADATA_KEY in metadata:
+            known = card_io.from_json(metadata[METADATA_KEY], str(path))
+        else:
+            raise CardError(
+                f"a card inside {path}",
+                "an ONNX file without one, made by something else than segx export",
+                "Describe it in a small YAML file and give that with --card.",
+            )
+        chosen = runtime.resolve_provider(provider, known.session.providers)
+        session = runtime.open_session(path, known.session, chosen, threads, spinning)
+        inputs = tuple(Port.of(port.name, port.type, port.shape) for port in session.get_inputs())
+        outputs = tuple(Port.of(port.name, port.type, port.shape) for port in session.get_outputs())
+        fitting.check(known, inputs, outputs, str(path))
+        return cls(known, path, path.stat().st_size, tuple(session.get_providers()), inputs, outputs, session)
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the provider in charge."""
+        return self.providers_used[0]
+
+    def describe(self) -> str:
+        """One line for logs and people."""
+        card = self.card
+        size = f"{card.size.height}x{card.size.width}" if card.size.kind == "fixed" else card.size.kind
+        return (
+            f"{self.path.name}: {len(card.classes)} classes, {card.precision}, {self.size_bytes / 1e6:.1f} MB, "
+            f"size {size}, on {self.provider}"
+        )
+
+    def infer(self, feeds_: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Named tensors in, all named outputs out, untouched.
+
+        Args:
+            feeds_: tensors by the graph's input names, in its element types and layouts. Absent optional inputs are
+                filled (see feeds.complete).
+
+        Raises:
+            DataError: an unknown or missing name, a wrong element type or shape.
+            ModelError: ONNX Runtime failed while running.
+        """
+        names = [port.name for port in self.outputs]
+        return dict(zip(names, self._call(feeds_, names), strict=True))
+
+    def run(self, batch: UInt8) -> ClassMap:
+        """(N, H, W, 3) uint8 RGB -> (N, H, W) uint8 class indices, uint16 past 256 classes.
+
+        Raises:
+            PictureError: the batch is something else.
+            DataError: the graph needs more inputs than the picture.
+            ModelError: ONNX Runtime failed while running.
+        """
+        _is_batch(batch)
+        spec = self.card.prediction
+        height, width = batch.shape[1:3]
+        maps = [self._classmap(scores, spec, height, width) for scores in self._outputs(batch, spec)]
+        return cast(ClassMap, np.stack(maps) if len(maps) > 1 else maps[0][None])
+
+    def predict(self, picture: UInt8) -> ClassMap:
+        """(H, W, 3) uint8 RGB -> (H, W) uint8 class indices, uint16 past 256 classes. Raises as `run`."""
+        return cast(ClassMap, self.run(np.asarray(picture)[None])[0])
+
+    def probabilities(self, batch: UInt8) -> Float32 | None:
+        """(N, H, W, 3) uint8 RGB -> (N, K, H, W) float32 in 0-1, or None for a file that gives class maps alone.
+
+        Raises as `run`.
+        """
+        _is_batch(batch)
+        kinds = {spec.kind: spec for spec in self.card.outputs}
+        spec = kinds.get("probabilities") or kinds.get("logits")
+        if spec is None:
+            return None
+        height, width = batch.shape[1:3]
+        maps = []
+        for scores in self._outputs(batch, spec):
+            full = self._full_size(scores, height, width)
+            maps.append(thirdparty.softmax(full) if spec.kind == "logits" else full)
+        return np.stack(maps)
+
+    def warm_up(self, height: int, width: int, batch: int = 1) -> None:
+        """Runs once on zeros, with every other input filled too, so that the first request does not pay for it."""
+        card = self.card
+        rows, columns = self._graph_size(height, width)
+        given = self._batch_size or batch
+        blank = thirdparty.prepare(np.zeros((given, rows, columns, 3), dtype=np.uint8), card.image)
+        sizes = {"N": given, "H": rows, "W": columns}
+        others = {spec.name: feeds.blank(spec, sizes) for spec in card.inputs if spec.name != card.image.name}
+        self._call({card.image.name: blank, **others}, [card.prediction.name])
+
+    @property
+    def _batch_size(self) -> int | None:
+        """The one batch size of a graph that takes no other."""
+        port = next(port for port in self.inputs if port.name == self.card.image.name)
+        return port.shape[0] if port.shape and isinstance(port.shape[0], int) else None
+
+    def _graph_size(self, height: int, width: int) -> tuple[int, int]:
+        """What a picture is resized or padded to."""
+        rule = self.card.size
+        if rule.height is not None and rule.width is not None:
+            return rule.height, rule.width
+        return height + -height % rule.multiple, width + -width % rule.multiple
+
+    def _outputs(self, batch: UInt8, spec: OutputSpec) -> Iterator[Tensor]:
+        """One output picture by picture: (K, h, w) float32 scores or (h, w) integers, at the graph's own size."""
+        rule = self.card.size
+        if rule.height is not None and rule.width is not None:
+            fitted = [geometry.fit(picture, rule.height, rule.width)[0] for picture in batch]
+            batch = np.stack(fitted)
+        elif rule.kind == "multiple":
+            batch = geometry.pad(batch, rule.multiple)
+        step = self._batch_size or len(batch)
+        for start in range(0, len(batch), step):
+            part = batch[start : start + step]
+            # A graph with a fixed batch gets its last one filled up with copies, which are then left out.
+            filled = part if len(part) == step else np.concatenate([part, np.repeat(part[-1:], step - len(part), 0)])
+            (tensor,) = self._call({self.card.image.name: thirdparty.prepare(filled, self.card.image)}, [spec.name])
+            self._check_output(tensor, spec, step)
+            yield from (tensor if spec.kind == "classmap" else thirdparty.planes(tensor, spec))[: len(part)]
+
+    def _classmap(self, output: Tensor, spec: OutputSpec, height: int, width: int) -> ClassMap:
+        """(K, h, w) scores or (h, w) indices -> (height, width) class indices."""
+        # A padded picture comes back padded and is cropped; a resized one is resized straight to the picture's size.
+        rows, columns = (height, width) if self.card.size.kind == "fixed" else self._graph_size(height, width)
+        if spec.kind == "classmap":
+            indices = cast(ClassMap, output.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
+            return geometry.nearest(indices, rows, columns)[:height, :width]
+        return thirdparty.best_class(output, rows, columns)[:height, :width]
+
+    def _full_size(self, scores: Float32, height: int, width: int) -> Float32:
+        rows, columns = (height, width) if self.card.size.kind == "fixed" else self._graph_size(height, width)
+        return geometry.bilinear(scores, rows, columns)[:, :height, :width]
+
+    def _check_output(self, tensor: Tensor, spec: OutputSpec, batch: int) -> None:
+        """What a graph with dynamic axes shows only when it runs."""
+        axis = 3 if spec.layout == "NHWC" else 1
+        count = len(self.card.classes)
+        if tensor.ndim != (3 if spec.kind == "classmap" else 4) or len(tensor) != batch:
+            raise CardError(
+                f"output '{spec.name}' of {self.path} to be {spec.kind} of {batch} pictures", str(list(tensor.shape))
+            )
+        if spec.kind != "classmap" and tensor.shape[axis] != count:
+            raise CardError(
+                f"{count} classes, as the card says, in output '{spec.name}' of {self.path}",
+                f"{tensor.shape[axis]} channels (shape {list(tensor.shape)})",
+                "List as many classes as the output has channels, in their order.",
+            )
+
+    def _call(self, given: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
+        full = feeds.complete(given, self.card, self.inputs)
+        try:
+            return list(self.session.run(list(names), full))
+        # ONNX Runtime's exceptions share no base below Exception.
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in full.items())
+            raise ModelError(
+                f"{self.path} to run on {shapes}", " ".join(str(error).split())[:500], "Try a smaller picture or batch."
+            ) from error
+
+
+def _is_batch(batch: UInt8) -> None:
+    if not isinstance(batch, np.ndarray):
+        raise PictureError("a NumPy array of pictures", type(batch).__name__, kind="unsupported")
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+        raise PictureError(
+            "pictures as (N, H, W, 3) uint8 RGB",
+            f"{batch.dtype} of shape {list(batch.shape)}",
+            "segx_core.picture.read gives such a picture.",
+            kind="unsupported",
+        )
