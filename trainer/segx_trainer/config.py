@@ -55,12 +55,12 @@ class TrainConfig(BaseModel):
     """Share of all steps with a linearly growing learning rate."""
     clip: float = Field(default=5.0, ge=0)
     """Largest norm of the gradient; 0 is no clipping."""
-    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
-    """Mixed precision; auto: bf16 or fp16 on CUDA, off on the CPU."""
+    amp: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Mixed precision; auto: bf16 or fp16 on CUDA, fp32 on the CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int | None = Field(default=None, ge=0)
     """Loader processes; None chooses by the number of cores."""
-    cache: Literal["auto", "on", "off"] = "auto"
+    cache: Literal["auto", "always", "never"] = "auto"
     """Keep decoded pictures in memory; auto: while they take less than 2 GiB."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations."""

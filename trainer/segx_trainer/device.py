@@ -24,7 +24,7 @@ class Arithmetic:
         return self.half is torch.float16
 
 
-def choose(device: Literal["auto", "cpu", "cuda"], amp: Literal["auto", "off", "bf16", "fp16"]) -> Arithmetic:
+def choose(device: Literal["auto", "cpu", "cuda"], amp: Literal["auto", "fp32", "bf16", "fp16"]) -> Arithmetic:
     """Resolve `auto`; an explicit `cuda` without a usable GPU is an error, never a silent fall-back."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
@@ -35,13 +35,13 @@ def choose(device: Literal["auto", "cpu", "cuda"], amp: Literal["auto", "off", "
         )
     chosen = torch.device("cuda" if device != "cpu" and available else "cpu")
     match amp:
-        case "off":
+        case "fp32":
             half = None
         case "bf16":
             half = torch.bfloat16
         case "fp16":
             if chosen.type == "cpu":
-                raise ConfigError("amp fp16 on a GPU", "the CPU", "Use --set amp=off or amp=bf16.")
+                raise ConfigError("amp fp16 on a GPU", "the CPU", "Use --set amp=fp32 or amp=bf16.")
             half = torch.float16
         case "auto" if chosen.type == "cpu":
             half = None

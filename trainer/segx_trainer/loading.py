@@ -72,7 +72,7 @@ class Pictures:
         self.kept: list[tuple[NDArray[np.uint8], NDArray[np.integer]]] = []
         height, width = data.read(samples[0])[1].shape
         fits = 4 * height * width * len(samples) <= CACHE_LIMIT
-        if cache == "on" or (cache == "auto" and fits):
+        if cache == "always" or (cache == "auto" and fits):
             with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
                 decoded = pool.map(data.read, samples)
                 self.kept = list(track(decoded, f"decode {label}", total=len(samples), unit="pictures"))

@@ -60,7 +60,8 @@ PAINTS: tuple[Colour, ...] = (
     (240, 236, 226),
     (58, 56, 66),
 )
-LAMPS: tuple[Colour, ...] = ((255, 76, 56), (255, 214, 96), (250, 246, 236))
+WIRES: tuple[Colour, ...] = ((44, 42, 50), (84, 60, 44), (236, 232, 224))
+LAMPS: tuple[Colour, ...] = ((255, 60, 50), (255, 196, 64))
 
 
 def describe(seed: int, index: int, split: str, height: int, width: int) -> Scene:
@@ -102,14 +103,14 @@ class _Maker:
                 contrast=self.between(0.0, 0.7),
                 exposure=self.between(0.8, 1.15),
                 cast=(self.between(0.92, 1.08), 1.0, self.between(0.92, 1.08)),
-                blur=max(0.0, self.between(-0.6, 0.9)),
-                noise=self.between(2.0, 11.0),
+                blur=max(0.0, self.between(-0.6, 0.8)),
+                noise=self.between(2.0, 9.0),
                 seed=self.fresh(),
             ),
         )
 
     def hills(self) -> tuple[Layer, ...]:
-        count = int(self.random.integers(3, 6))
+        count = int(self.random.integers(3, 5))
         top = self.between(0.28, 0.46) * self.height
         step = (self.height - top) / count
         kinds = [GROUNDS[i] for i in self.random.permutation(3)]
@@ -128,7 +129,7 @@ class _Maker:
                         (self.between(1, 6) * self.pixel, self.between(60, 150) * self.pixel, self.between(0, 6.3)),
                         (self.between(0, 2) * self.pixel, self.between(20, 50) * self.pixel, self.between(0, 6.3)),
                     ),
-                    texture=self.texture(families[self.random.integers(len(families))], 4.5, 9),
+                    texture=self.texture(families[self.random.integers(len(families))], 4.5, 8),
                     dark=blend(self.vary(self.theme[2]), self.theme[1], haze),
                     light=blend(self.vary(self.theme[3]), self.theme[1], haze),
                 )
@@ -137,16 +138,16 @@ class _Maker:
 
     def floating(self) -> tuple[Thing, ...]:
         things = []
-        for _ in range(self.random.integers(4, 9)):
+        for _ in range(self.random.integers(4, 8)):
             first, second = self.colour(), self.colour()
             things.append(
                 Thing(
                     kind=THINGS[self.random.integers(len(THINGS))],
-                    depth=self.between(15, 450),
+                    depth=400 * 0.05 ** self.random.random(),
                     x=self.between(0.02, 0.98) * self.width,
-                    y=self.between(0.05, 0.92) * self.height,
-                    radius=self.between(7, 15) * self.pixel,
-                    angle=self.between(0, 2 * math.pi),
+                    y=self.between(0.06, 0.9) * self.height,
+                    radius=self.between(9, 17) * self.pixel,
+                    angle=self.between(-0.6, 0.6),
                     finish=self.finishes[self.random.integers(len(self.finishes))],
                     first=first,
                     second=second,
@@ -169,10 +170,10 @@ class _Maker:
             depth=layer.depth * 0.98,
             masts=tuple(masts),
             lean=self.between(-1.5, 1.5) * self.pixel,
-            thickness=self.between(2.2, 3.0) * self.pixel,
-            cable=self.between(1.8, 2.3) * self.pixel,
+            thickness=self.between(2.4, 3.2) * self.pixel,
+            cable=self.between(2.0, 2.4) * self.pixel,
             sag=self.between(2, 9) * self.pixel,
-            colour=self.colour(),
+            colour=self.vary(WIRES[self.random.integers(len(WIRES))]),
         )
 
     def lamps(self, layers: tuple[Layer, ...], powerlines: tuple[Powerline, ...]) -> tuple[Beacon, ...]:
@@ -189,7 +190,7 @@ class _Maker:
 
     def lamp(self, depth: float, x: float, y: float) -> Beacon:
         colour = LAMPS[self.random.integers(len(LAMPS))]
-        return Beacon(depth=depth, x=x, y=y, radius=self.between(2.0, 2.6) * self.pixel, colour=colour)
+        return Beacon(depth=depth, x=x, y=y, radius=self.between(2.4, 2.9) * self.pixel, colour=colour)
 
     def texture(self, family: str, low: float, high: float) -> Texture:
         return Texture(
@@ -197,12 +198,12 @@ class _Maker:
             period=self.between(low, high) * self.pixel,
             angle=self.between(0, math.pi),
             phase=(self.between(0, 100) * self.pixel, self.between(0, 100) * self.pixel),
-            sharpness=self.between(1.2, 2.4),
+            sharpness=self.between(1.4, 2.6),
             seed=self.fresh(),
         )
 
     def colour(self) -> Colour:
-        if self.random.random() < 0.3:  # painted like the landscape around it
+        if self.random.random() < 0.15:  # painted like the landscape around it
             return self.vary(self.theme[self.random.integers(4)])
         return self.vary(PAINTS[self.random.integers(len(PAINTS))])
 

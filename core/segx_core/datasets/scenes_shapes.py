@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 Inside = NDArray[np.bool_]
 
-KITE = ((0.0, -0.95), (0.68, -0.2), (0.0, 1.0), (-0.68, -0.2))
 TENT = ((0.0, -0.9), (0.95, 0.75), (-0.95, 0.75))
 STAR = tuple(
     (math.sin(step * math.pi / 5) * reach, -math.cos(step * math.pi / 5) * reach)
@@ -26,7 +25,7 @@ RING_HOLE = 0.55
 
 
 def inside(shape: str, u: Plane, v: Plane) -> Inside:
-    """Whether the points `u`, `v` of the outline's own frame lie in a balloon, ring, star, kite or tent."""
+    """Whether the points `u`, `v` of the outline's own frame lie in a balloon, ring, star or tent."""
     match shape:
         case "balloon":
             return u * u + v * v <= np.float32(0.9 * 0.9)
@@ -35,8 +34,6 @@ def inside(shape: str, u: Plane, v: Plane) -> Inside:
             return (squared <= 1) & (squared >= np.float32(RING_HOLE * RING_HOLE))
         case "star":
             return polygon(STAR, u, v)
-        case "kite":
-            return polygon(KITE, u, v)
         case "tent":
             return polygon(TENT, u, v)
         case _:

@@ -14,9 +14,9 @@ from segx_core.datasets.scenes_textures import Texture
 Colour = tuple[float, float, float]
 """Red, green, blue in 0..255."""
 
-CLASSES = ("sky", "meadow", "field", "orchard", "balloon", "ring", "star", "kite", "tent", "powerline", "beacon")
+CLASSES = ("sky", "meadow", "field", "orchard", "balloon", "ring", "star", "tent", "powerline", "beacon")
 GROUNDS = ("meadow", "field", "orchard")
-THINGS = ("balloon", "ring", "star", "kite", "tent")
+THINGS = ("balloon", "ring", "star", "tent")
 
 
 @dataclass(frozen=True)
