@@ -1,0 +1,117 @@
+"""Writers of predicted class maps: PNG, COCO JSON, polygons. Each answers `add` with the files it wrote.
+
+Every file is written whole or not at all. The COCO form is one file for all pictures, written at the end, and also when
+the work is interrupted. Knows nothing of models or of how inputs were found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from segx_core import atomic, picture
+from segx_core.card import Card
+from segx_core.errors import ConfigError, near
+from segx_core.runner import ClassMap
+from segx_evaluate import formats
+from segx_evaluate.plan import Job
+
+Format = Literal["png", "coco", "polygons"]
+
+
+class Answers(Protocol):
+    """One way to write class maps down."""
+
+    def add(self, job: Job, classmap: ClassMap) -> list[Path]:
+        """Take one picture's (H, W) class indices; returns the files it is or will be written to."""
+        ...
+
+
+@contextmanager
+def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
+    """The writer of this form; what is not on the disk yet is written when the context ends, however it ends.
+
+    Raises:
+        ConfigError: there is no such form.
+    """
+    match form:
+        case "png":
+            yield Pngs(card, out)
+        case "polygons":
+            yield Polygons(card, out)
+        case "coco":
+            coco = Coco(card, out)
+            try:
+                yield coco
+            finally:
+                coco.write()
+        case _:
+            raise ConfigError("a known --format", f"'{form}'", near(form, ("png", "coco", "polygons")))
+
+
+class Pngs:
+    """`<stem>.png`: class indices with the palette, the same bytes as the service answers."""
+
+    def __init__(self, card: Card, out: Path) -> None:
+        self._card = card
+        self._out = out
+
+    def add(self, job: Job, classmap: ClassMap) -> list[Path]:
+        """As Answers.add."""
+        target = job.target(self._out, ".png")
+        atomic.write_bytes(target, picture.encode_mask(classmap, self._card.palette))
+        return [target]
+
+
+class Polygons:
+    """`<stem>.json`: every region as a polygon with its holes."""
+
+    def __init__(self, card: Card, out: Path) -> None:
+        self._card = card
+        self._out = out
+
+    def add(self, job: Job, classmap: ClassMap) -> list[Path]:
+        """As Answers.add."""
+        target = job.target(self._out, ".json")
+        height, width = classmap.shape
+        document = {
+            "image": job.source.name,
+            "height": height,
+            "width": width,
+            "shapes": formats.polygons(classmap, self._card.classes),
+        }
+        atomic.write_text(target, json.dumps(document, ensure_ascii=False) + "\n")
+        return [target]
+
+
+class Coco:
+    """`predictions.json`: COCO's images, categories and annotations, one RLE for each class of each picture."""
+
+    def __init__(self, card: Card, out: Path) -> None:
+        self._card = card
+        self._target = out / "predictions.json"
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, job: Job, classmap: ClassMap) -> list[Path]:
+        """As Answers.add."""
+        image = len(self._images) + 1
+        name = job.place.with_name(job.place.name + job.source.suffix).as_posix()
+        height, width = classmap.shape
+        annotations = formats.coco_annotations(classmap, image, len(self._annotations) + 1)
+        self._images.append({"id": image, "file_name": name, "height": height, "width": width})
+        self._annotations += annotations
+        return [self._target]
+
+    def write(self) -> None:
+        """Write the one file, if there was any picture."""
+        if self._images:
+            document = {
+                "images": self._images,
+                "categories": formats.coco_categories(self._card),
+                "annotations": self._annotations,
+            }
+            atomic.write_text(self._target, json.dumps(document, ensure_ascii=False) + "\n")
