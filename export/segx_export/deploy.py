@@ -1,0 +1,227 @@
+"""The deploy graph: raw uint8 pictures of any size in, class maps of that size out, as one ONNX model.
+
+torch traces only the network, at sizes that are multiples of its own multiple, where its padding vanishes: the
+symbolic sizes stay simple, which makes tracing fast and the graph small. Padding, argmax and cropping are then put
+around it here, in ONNX. The class map is cropped, not the logits: the same pixels for a fraction of the copying. It
+knows nothing of precision or quality; parity.py compares what comes out with `DeployGraph`, at odd sizes too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, helper
+from torch import Tensor, nn
+
+from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
+from segx_export import onnxgraph
+from segx_export.fold import fold_batch_norms
+
+Outputs = Literal["classmap", "probabilities"]
+OPSET = 20
+LOGITS = "logits_padded"
+"""Name of the tensor inside the graph that holds (N, K, Hp, Wp) float32 logits before cropping."""
+_PIXELWISE = frozenset({"Transpose", "Cast", "Sub", "Div", "Mul", "Add", "Identity"})
+
+
+class DeployGraph(nn.Module):
+    """What the ONNX file must compute, in torch: the yardstick of parity.
+
+    Args:
+        network: (B, 3, H, W) uint8 -> (B, K, H, W) float32 logits, any H and W, with `num_classes`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.dtype = torch.uint8 if int(cast(Any, network).num_classes) <= 256 else torch.uint16
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W, 3) uint8 -> class map (N, H, W) uint8 or uint16, probabilities (N, K, H, W) float32."""
+        logits = self.network(image.permute(0, 3, 1, 2))
+        return logits.argmax(1).to(self.dtype), logits.softmax(1)
+
+
+def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int = OPSET) -> ModelProto:
+    """The float32 deploy graph of a network in eval mode, BatchNorm folded, checked.
+
+    Args:
+        network: as DeployGraph's, with `num_classes` and `size_multiple`.
+        outputs: "classmap" alone, or "probabilities" as well.
+        opset: ONNX operator set.
+    """
+    multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
+    model = fold_batch_norms(_trace(network.eval(), multiple, opset))
+    model.graph.name = "segx"
+    model.producer_name = "segx"
+    graph = model.graph
+    del graph.value_info[:]  # they speak of sizes before padding
+    _rename(model, graph.output[0].name, LOGITS)
+    if multiple > 1:
+        _pad_before_network(model, multiple)
+    _finish(model, classes, outputs, cropped=multiple > 1)
+    onnxgraph.sort_nodes(graph)
+    onnxgraph.remove_dead(graph)
+    onnxgraph.name_nodes(graph)
+    onnxgraph.check(model)
+    return model
+
+
+def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
+    """The run's card with the inputs, outputs and sizes of its deploy graph."""
+    classmap = OutputSpec(name="classmap", dtype="uint8" if len(card.classes) <= 256 else "uint16")
+    probabilities = OutputSpec(
+        name="probabilities", kind="probabilities", dtype="float32", shape=("N", len(card.classes), "H", "W"), layout="NCHW"
+    )
+    return card.model_copy(
+        update={
+            "inputs": (InputSpec(name="image", normalisation=card.image.normalisation),),
+            "outputs": (classmap,) if outputs == "classmap" else (classmap, probabilities),
+            "size": SizeRule(),
+            "opset": opset,
+            "precision": "fp32",
+        }
+    )
+
+
+class _Nhwc(nn.Module):
+    """The network with the picture's channels last."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return cast(Tensor, self.network(image.permute(0, 3, 1, 2)))
+
+
+def _trace(network: nn.Module, multiple: int, opset: int) -> ModelProto:
+    """(N, m*h, m*w, 3) uint8 -> (N, K, m*h, m*w) float32 logits; N, h and w are free."""
+    batch, rows, columns = (torch.export.Dim(name) for name in ("N", "h", "w"))
+    sides = (rows, columns) if multiple == 1 else (multiple * rows, multiple * columns)
+    # Sizes unlike each other and unlike 0 and 1, which torch would take for constants.
+    example = torch.zeros(2, multiple * max(2, 64 // multiple), multiple * max(3, 96 // multiple), 3, dtype=torch.uint8)
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(
+            _Nhwc(network).eval(), (example,), dynamic_shapes=({0: batch, 1: sides[0], 2: sides[1]},), strict=False
+        )
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=["image"], output_names=["logits"], opset_version=opset, verbose=False
+        )
+    assert exported is not None
+    return cast(ModelProto, exported.model_proto)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own chatter off the user's terminal; errors still come through as exceptions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _rename(model: ModelProto, old: str, new: str) -> None:
+    onnxgraph.rewire(model.graph.node, old, new)
+    for node in model.graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def _pad_before_network(model: ModelProto, multiple: int) -> None:
+    """Pad right and bottom with zeros where the per-pixel preamble (layout, cast, normalisation) ends."""
+    graph = model.graph
+    tensor, readers = _end_of_preamble(model)
+    shapes = [node for node in onnxgraph.consumers(graph)["image"] if node.op_type == "Shape"]
+    side = onnxgraph.add_constant(graph, "side", np.array([multiple], np.int64))
+    padded = "padded"
+    axes = onnxgraph.add_constant(graph, "axes_hw", np.array([2, 3], np.int64))
+    nodes = [
+        helper.make_node("Shape", ["image"], ["image_sides"], start=1, end=3),
+        helper.make_node("Neg", ["image_sides"], ["minus_sides"]),
+        helper.make_node("Mod", ["minus_sides", side], ["growth"]),  # ONNX Mod takes the divisor's sign: 0..m-1
+        helper.make_node("Concat", [_zeros(model, 2), "growth"], ["pads"], axis=0),
+        helper.make_node("Pad", [tensor, "pads", "", axes], [padded], mode="constant"),
+    ]
+    graph.node.extend(nodes)
+    onnxgraph.rewire(readers, tensor, padded)
+    for node in shapes:  # what the network asks of the picture's size, it means of the padded one
+        _ask_padded_size(model, node, padded)
+
+
+def _zeros(model: ModelProto, count: int) -> str:
+    return onnxgraph.add_constant(model.graph, "zeros", np.zeros(count, np.int64))
+
+
+def _end_of_preamble(model: ModelProto) -> tuple[str, list[NodeProto]]:
+    """The last tensor computed from each pixel alone, and the nodes that read it."""
+    known = onnxgraph.constants(model.graph)
+    used = onnxgraph.consumers(model.graph)
+    tensor = "image"
+    while True:
+        readers = [node for node in used[tensor] if node.op_type != "Shape"]
+        follows = len(readers) == 1 and readers[0].op_type in _PIXELWISE
+        if not follows or any(name != tensor and name not in known for name in readers[0].input):
+            return tensor, readers
+        tensor = readers[0].output[0]
+
+
+def _ask_padded_size(model: ModelProto, node: NodeProto, padded: str) -> None:
+    """Let a Shape of the NHWC picture read the padded NCHW tensor, its answer brought back to NHWC order."""
+    graph = model.graph
+    whole = onnxgraph.fresh(graph, "padded_shape")
+    ordered = onnxgraph.fresh(graph, "padded_shape_nhwc")
+    order = onnxgraph.add_constant(graph, "nhwc", np.array([0, 2, 3, 1], np.int64))
+    start = onnxgraph.attribute(node, "start", 0)
+    end = onnxgraph.attribute(node, "end", 4)
+    starts = onnxgraph.add_constant(graph, "from", np.array([start], np.int64))
+    ends = onnxgraph.add_constant(graph, "to", np.array([end], np.int64))
+    graph.node.extend(
+        [
+            helper.make_node("Shape", [padded], [whole]),
+            helper.make_node("Gather", [whole, order], [ordered]),
+            helper.make_node("Slice", [ordered, starts, ends], [node.output[0]]),
+        ]
+    )
+    graph.node.remove(node)
+
+
+def _finish(model: ModelProto, classes: int, outputs: Outputs, *, cropped: bool) -> None:
+    """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax."""
+    graph = model.graph
+    kind = TensorProto.UINT8 if classes <= 256 else TensorProto.UINT16
+    graph.node.extend(
+        [
+            helper.make_node("ArgMax", [LOGITS], ["classmap_int64"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["classmap_int64"], ["classmap_padded" if cropped else "classmap"], to=kind),
+        ]
+    )
+    if cropped:
+        graph.node.append(_crop(model, "classmap_padded", "classmap", (1, 2)))
+    made = [helper.make_tensor_value_info("classmap", kind, ["N", "H", "W"])]
+    if outputs == "probabilities":
+        target = "probabilities_padded" if cropped else "probabilities"
+        graph.node.append(helper.make_node("Softmax", [LOGITS], [target], axis=1))
+        if cropped:
+            graph.node.append(_crop(model, target, "probabilities", (2, 3)))
+        made.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes, "H", "W"]))
+    del graph.input[:], graph.output[:]
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
+    graph.output.extend(made)
+
+
+def _crop(model: ModelProto, source: str, target: str, axes: tuple[int, int]) -> NodeProto:
+    """Back to the picture's own sides."""
+    starts = _zeros(model, 2)
+    where = onnxgraph.add_constant(model.graph, "crop_axes", np.array(axes, np.int64))
+    return helper.make_node("Slice", [source, starts, "image_sides", where], [target])
