@@ -103,7 +103,7 @@ def packed(raw: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def stored_palette(path: Path, num_classes: int) -> tuple[Color, ...] | None:
-    """Colours of the first `num_classes` indices of a palette picture; None if it is none, or they do not all differ."""
+    """Colours of the first `num_classes` indices of a palette picture; None if it is none, or some are alike."""
     with Image.open(path) as image:
         flat = image.getpalette("RGB") if image.mode == "P" else None
     if flat is None or len(flat) < 3 * num_classes:
