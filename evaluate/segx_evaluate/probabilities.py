@@ -1,7 +1,7 @@
-"""Class map and, where the file gives them, probabilities of one picture from a single run of the model.
+"""Class map and, where the file gives them, probabilities of one picture: from a single run where that can be.
 
-Only files that take the picture as it is and answer at its size are asked for both; for all others the class map alone
-is taken, and calibration stays unknown. Knows nothing of what is done with either.
+Logits are not asked for: only a file that promises probabilities is judged by them. Knows nothing of what is done with
+either.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from segx_core.card import Card
-from segx_core.runner import ClassMap, TensorRunner, UInt8
+from segx_core.predictor import Predictor
+from segx_core.runner import ClassMap, UInt8
 from segx_evaluate.model import Model
 from segx_evaluate.score import Probabilities
 
@@ -21,28 +22,31 @@ Answer = Callable[[UInt8], tuple[ClassMap, Probabilities | None]]
 
 def asker(model: Model) -> Answer:
     """How to ask this model, chosen once by its card."""
-    names = _both(model.card)
-    if names is None or not isinstance(model, TensorRunner):
+    kinds = {spec.kind: spec for spec in model.card.outputs}
+    if not isinstance(model, Predictor) or "probabilities" not in kinds:
         return lambda picture: (model.predict(picture), None)
-    source, classmap, probabilities, channels_last = names
-    runner: TensorRunner = model
+    if "classmap" not in kinds or not _plain(model.card):
+        return lambda picture: (model.predict(picture), _probabilities(model, picture))
+    image, classmap, scores = model.card.image.name, kinds["classmap"].name, kinds["probabilities"]
 
     def ask(picture: UInt8) -> tuple[ClassMap, Probabilities | None]:
-        answer = runner.infer({source: picture[np.newaxis]})
-        p = answer[probabilities][0]
-        return answer[classmap][0], np.moveaxis(p, -1, 0) if channels_last else p
+        answer = model.infer({image: picture[np.newaxis]})
+        p = answer[scores.name][0]
+        return answer[classmap][0], np.moveaxis(p, -1, 0) if scores.layout == "NHWC" else p
 
     return ask
 
 
-def _both(card: Card) -> tuple[str, str, str, bool] | None:
-    """Names of the picture input, the class map and the probabilities, and whether K stands last; None if not so."""
+def _probabilities(model: Predictor, picture: UInt8) -> Probabilities | None:
+    batch = model.probabilities(picture[np.newaxis])
+    return None if batch is None else batch[0]
+
+
+def _plain(card: Card) -> bool:
+    """Whether the graph takes the picture as it is and answers at its size, as segx's own files do."""
     image = card.image
-    plain = image.dtype == "uint8" and image.layout == "NHWC" and image.color == "RGB" and card.size.kind == "dynamic"
-    if not plain or (image.normalisation is not None and image.normalisation.where == "runner"):
-        return None
-    maps = [spec.name for spec in card.outputs if spec.kind == "classmap" and spec.stride == 1]
-    scores = [spec for spec in card.outputs if spec.kind == "probabilities" and spec.stride == 1]
-    if not maps or not scores:
-        return None
-    return image.name, maps[0], scores[0].name, scores[0].layout == "NHWC"
+    return (
+        (image.dtype, image.layout, image.color, card.size.kind) == ("uint8", "NHWC", "RGB", "dynamic")
+        and (image.normalisation is None or image.normalisation.where == "graph")
+        and all(spec.stride == 1 for spec in card.outputs)
+    )
