@@ -123,6 +123,7 @@ def _classes(card: Card, spec: OutputSpec, port: Port, source: str) -> None:
 def _size(card: Card, port: Port, source: str) -> None:
     if not port.shape:
         return
+    _layout(card.image, port, source)
     rows, columns = port.shape[2:4] if card.image.layout == "NCHW" else port.shape[1:3]
     claimed = (card.size.height, card.size.width) if card.size.kind == "fixed" else (None, None)
     for real, said in zip((rows, columns), claimed, strict=True):
@@ -135,6 +136,18 @@ def _size(card: Card, port: Port, source: str) -> None:
                 f"a graph that takes {rows}x{columns} only",
                 f"In a YAML card: size: [{rows}, {columns}] under input.",
             )
+
+
+def _layout(spec: InputSpec, port: Port, source: str) -> None:
+    """Dynamic axes fit anything, so a swapped layout shows only in where the graph has its fixed channels."""
+    here, there = (1, 3) if spec.layout == "NCHW" else (3, 1)
+    if not isinstance(port.shape[here], int) and port.shape[there] == spec.shape[here]:
+        other = "NHWC" if spec.layout == "NCHW" else "NCHW"
+        raise CardError(
+            f"input '{spec.name}' of {source} to be {spec.layout}, as the card says",
+            f"{_text(port.shape)} in the graph, which is {other}",
+            _CURE,
+        )
 
 
 def _text(shape: Sequence[int | str | None]) -> str:

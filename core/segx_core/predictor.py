@@ -205,6 +205,8 @@ class Predictor:
             raise CardError(
                 f"output '{spec.name}' of {self.path} to be {spec.kind} of {batch} pictures", str(list(tensor.shape))
             )
+        if 0 in tensor.shape:
+            raise ModelError(f"an output with pixels from {self.path}", str(list(tensor.shape)), "Use larger pictures.")
         if spec.kind != "classmap" and tensor.shape[axis] != count:
             raise CardError(
                 f"{count} classes, as the card says, in output '{spec.name}' of {self.path}",

@@ -66,9 +66,13 @@ def resolve_provider(requested: str, meant: tuple[str, ...] = ("cuda", "cpu")) -
     if full not in ort.get_all_providers():
         raise ConfigError("a provider", f"'{requested}'", near(requested, ["auto", *SHORT, *ort.get_all_providers()]))
     problem = trouble(full)
-    if problem is not None:
-        raise SetupError(f"the provider '{requested}' to load", *problem)
-    return _chain(full)
+    if problem is None:
+        return _chain(full)
+    reason, cure = problem
+    clash = conflict() if full in (CUDA, TENSORRT) else None
+    if clash:
+        reason, cure = f"{reason}, and {clash[0]}", f"First: {clash[1]} {cure}"
+    raise SetupError(f"the provider '{requested}' to load", reason, cure)
 
 
 @functools.cache  # A machine's libraries do not change while a process runs, and CUDA takes a second to load.
@@ -81,9 +85,6 @@ def trouble(provider: str) -> tuple[str, str] | None:
     if provider == CPU:
         return None
     if provider not in ort.get_available_providers():
-        clash = conflict()
-        if clash:
-            return clash
         cure = _INSTALL if provider in (CUDA, TENSORRT) else "Install the onnxruntime build that has it."
         return f"an onnxruntime built without it (it has {', '.join(ort.get_available_providers())})", cure
     if provider in (CUDA, TENSORRT):
@@ -101,11 +102,7 @@ def trouble(provider: str) -> tuple[str, str] | None:
     # Providers raise whatever their libraries do; all of it means the same here, and the reason is passed on.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())[:300]
-    clash = conflict()
-    return clash or (
-        reason,
-        f"{_INSTALL} Its CUDA and cuDNN must be of the version that this onnxruntime was built for.",
-    )
+    return reason, f"{_INSTALL} Its CUDA and cuDNN must be of the version that this onnxruntime was built for."
 
 
 def conflict() -> tuple[str, str] | None:
