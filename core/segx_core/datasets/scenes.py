@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from segx_core.progress import track
 VERSION = "scenes-v1"
 """Name of the folder in the cache; another name whenever the pictures change."""
 
+DESCRIPTION = "dataset.yaml"
 SEED = 20
 HEIGHT, WIDTH = 96, 128
 COUNTS = {"train": 480, "val": 96, "test": 96}
@@ -74,27 +76,34 @@ def ensure_scenes(cache: Path | None = None) -> Path:
     Raises:
         SetupError: the cache cannot be written: no permission, no space.
     """
-    cache = cache_folder() if cache is None else cache
-    final = cache / VERSION
-    if (final / "dataset.yaml").is_file():
-        return final
-    making = cache / f".{VERSION}-{uuid.uuid4().hex}"
-    try:
-        making.mkdir(parents=True)
-        write_scenes(making, SEED, COUNTS)
-        _publish(making, final)
-    except OSError as error:
-        raise SetupError(
-            f"a writable cache with about 40 MB free at {cache}",
-            str(error),
-            "Free some space, or name another folder in the environment variable SEGX_CACHE.",
-        ) from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    final = (cache_folder() if cache is None else cache) / VERSION
+    if not (final / DESCRIPTION).is_file():
+        make_scenes(final, SEED, COUNTS)
     return final
 
 
-def write_scenes(folder: Path, seed: int, counts: dict[str, int]) -> None:
+def make_scenes(final: Path, seed: int, counts: Mapping[str, int]) -> None:
+    """Make a data set like `scenes` with `counts[split]` pictures a split; `final` appears only when complete.
+
+    Raises:
+        SetupError: the parent of `final` cannot be written, or `final` is there already and is something else.
+    """
+    making = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    try:
+        making.mkdir(parents=True)
+        write_scenes(making, seed, counts)
+        _publish(making, final)
+    except OSError as error:
+        raise SetupError(
+            f"to write about 40 MB of generated pictures at {final}",
+            f"{type(error).__name__}: {error}",
+            "Free some space, remove what is in the way, or name another folder in SEGX_CACHE.",
+        ) from error
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def write_scenes(folder: Path, seed: int, counts: Mapping[str, int]) -> None:
     """Write `counts[split]` pictures of each split and dataset.yaml into an existing folder.
 
     Raises:
@@ -112,14 +121,14 @@ def write_scenes(folder: Path, seed: int, counts: dict[str, int]) -> None:
         mask.putpalette(_palette_bytes())
         mask.save(folder / split / "masks" / name)
     text = yaml.safe_dump(_description(list(counts)), sort_keys=False, default_flow_style=None)
-    (folder / "dataset.yaml").write_text(text, encoding="utf-8")
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
 def _publish(made: Path, final: Path) -> None:
     try:
         made.replace(final)
     except OSError:
-        if not (final / "dataset.yaml").is_file():  # nobody else finished first
+        if not (final / DESCRIPTION).is_file():  # nobody else finished first
             raise
 
 

@@ -1,7 +1,8 @@
 """Paints a `Scene`: as a picture and as its label map.
 
 Everything is painted at twice the size from far to near. The picture is the mean of each 2x2 block, the label what
-most of the block shows; a block split evenly belongs to nobody and is ignored. Does not know how scenes are made up.
+most of the block shows; a block split evenly belongs to nobody and is ignored. Arrays see only operations that every
+machine rounds alike, so that everybody gets the same data set. Does not know how scenes are made up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segx_core.datasets import scenes_shapes as shapes
-from segx_core.datasets.scenes_textures import paint, value_noise
+from segx_core.datasets.scenes_textures import paint, value_noise, wave
 from segx_core.datasets.scenes_world import CLASSES, Beacon, Camera, Colour, Layer, Powerline, Scene, Sky, Thing
 
 IGNORE = 255
@@ -60,8 +61,9 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
                 _powerline(canvas, item)
             case Beacon():
                 _beacon(canvas, item)
-    blocks = canvas.colours.reshape(scene.height, DETAIL, scene.width, DETAIL, 3)
-    return expose(blocks.mean(axis=(1, 3)), scene.camera), settle(canvas.labels)
+    upper, lower = canvas.colours[::2], canvas.colours[1::2]
+    light = (upper[:, ::2] + upper[:, 1::2] + lower[:, ::2] + lower[:, 1::2]) * np.float32(0.25)
+    return expose(light, scene.camera), settle(canvas.labels)
 
 
 def settle(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -117,10 +119,8 @@ def _sky(canvas: Canvas, sky: Sky, bottom: float) -> None:
 
 
 def _layer(canvas: Canvas, layer: Layer, bottom: float) -> None:
-    crest: Plane = np.full_like(canvas.x, layer.crest)
-    for amplitude, length, phase in layer.waves:
-        crest = crest + np.float32(amplitude) * np.sin(canvas.x * np.float32(2 * np.pi / length) + np.float32(phase))
-    rows, columns = canvas.labels.shape
+    crest: Plane = np.asarray([layer.crest_at(float(x)) for x in canvas.x[0]], np.float32)[None, :]
+    _, columns = canvas.labels.shape
     window = canvas.window(0, float(crest.min()), columns, bottom)
     y = canvas.y[window[0]]
     tone = paint(layer.texture, canvas.x, y)
@@ -150,9 +150,9 @@ def _finish(thing: Thing, u: Plane, v: Plane) -> Plane:
         case "halves":
             return np.where(u > 0, np.float32(1), np.float32(0))
         case "candy":
-            return np.where(np.sin(u * np.float32(9)) > 0, np.float32(1), np.float32(0))
+            return np.where(wave(u * np.float32(1.43)) > 0, np.float32(1), np.float32(0))
         case "dotted":
-            dots = np.cos(u * np.float32(8)) * np.cos(v * np.float32(8)) > np.float32(0.4)
+            dots = wave(u * np.float32(1.27)) * wave(v * np.float32(1.27)) > np.float32(0.3)
             return np.where(dots, np.float32(1), np.float32(0))
         case "marbled":
             marble: Plane = np.clip(value_noise(u * 3 + 9, v * 3 + 9, thing.texture.seed) + np.float32(0.5), 0, 1)
