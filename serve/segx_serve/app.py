@@ -15,7 +15,7 @@ from segx_core.picture import encode_png as png
 from segx_core.runner import Runner
 from segx_serve import docs, info, models, openapi, pages
 from segx_serve.admission import Admission
-from segx_serve.body import LINGER, ClientGoneError, swallow
+from segx_serve.body import LINGER, ClientGoneError, patience, swallow
 from segx_serve.http import Headers, Receive, RefusalError, Reply, Request, Scope, Send, as_json, refused
 from segx_serve.mailbox import Mailbox
 from segx_serve.metrics import Metrics
@@ -158,8 +158,8 @@ class App:
 
     async def _send(self, request: Request, reply: Reply, send: Send) -> None:
         """Send an answer, and where part of the request was not read, see that the client gets to read the answer."""
-        if request.unread:
-            await swallow(request, 0)
+        if request.unread and reply.status != 408:
+            await swallow(request, patience(request))
         headers: Headers = (
             (b"content-type", reply.media_type.encode()),
             (b"content-length", str(len(reply.body)).encode()),

@@ -15,6 +15,9 @@ from segx_serve.http import RefusalError, Request
 _SLOWEST = 4096
 # After refusing an upload: how long, in seconds, to swallow the rest so that the client gets to read the answer.
 LINGER = 2.0
+# Most clients send headers and body separately: a small body is a moment behind. Seconds and bytes.
+_MOMENT = 0.1
+_SMALL = 2**20
 
 
 class ClientGoneError(Exception):
@@ -61,13 +64,19 @@ async def read_body(request: Request, ticket: Ticket, limit: int, timeout: float
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def swallow(request: Request, patience: float = LINGER) -> None:
-    """Drop the rest of an upload as far as it arrives within `patience` seconds; 0 drops what is already here.
+def patience(request: Request) -> float:
+    """Seconds worth waiting for the rest of a refused upload so that its connection can be used again."""
+    announced = request.header(b"content-length")
+    return _MOMENT if announced.isdecimal() and int(announced) <= _SMALL else 0.0
+
+
+async def swallow(request: Request, seconds: float) -> None:
+    """Drop the rest of an upload as far as it arrives within `seconds`; 0 drops what is already here.
 
     Closing a socket with unread bytes resets the connection, and the client then loses the answer it was sent.
     """
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             while request.unread:
                 message = await request.receive()
                 request.complete = message["type"] == "http.disconnect" or not message.get("more_body", False)

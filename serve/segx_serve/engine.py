@@ -91,20 +91,22 @@ class Engine:
         try:
             maps = run_checked(self._runner, _stack(jobs))
         except (RunnerError, MemoryError) as error:
-            if len(jobs) > 1:
-                # One picture that the model cannot digest, or too little memory for all: each then stands alone.
-                _log.warning("a batch of %d for model '%s' failed and is retried one by one", len(jobs), self._name)
-                for job in jobs:
-                    self._run([job])
-                return
-            _log.error("model '%s' failed on one picture", self._name, exc_info=error)
-            jobs[0].error = error
+            failure = error
+        else:
+            self._ran(len(jobs), time.perf_counter() - start)
+            for job, classmap in zip(jobs, maps, strict=True):
+                job.classmap = classmap
+                job.timing.run += job.end()
+            return
+        if len(jobs) == 1:
+            _log.error("model '%s' failed on one picture", self._name, exc_info=failure)
+            jobs[0].error = failure
             jobs[0].timing.run += jobs[0].end()
             return
-        self._ran(len(jobs), time.perf_counter() - start)
-        for job, classmap in zip(jobs, maps, strict=True):
-            job.classmap = classmap
-            job.timing.run += job.end()
+        # One picture that the model cannot digest, or too little memory for all: each then stands alone.
+        _log.warning("a batch of %d for model '%s' failed and is retried one by one", len(jobs), self._name)
+        for job in jobs:
+            self._run([job])
 
 
 def run_checked(runner: Runner, batch: UInt8) -> ClassMap:

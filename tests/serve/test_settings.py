@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from segx_core.errors import ConfigError
+from segx_serve.settings import Settings, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096), ("32MiB", 32 * 1024**2), ("64M", 64_000_000), ("1.5 GB", 1_500_000_000), ("2k", 2000),
+        (" 1 KiB ", 1024), ("1gib", 1024**3), ("7 b", 7),
+    ],
+)  # fmt: skip
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1M", "1X", "1 M M", "0", "0.0001", "1e6", "0x10"])
+def test_anything_else_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{text}'"):
+        parse_size(text)
+
+
+@given(st.integers(1, 10**15))
+@settings(deadline=None, derandomize=True)
+def test_plain_numbers_mean_themselves(number: int) -> None:
+    assert parse_size(str(number)) == number
+
+
+def test_one_largest_picture_must_fit_into_the_queue() -> None:
+    with pytest.raises(ValidationError, match="max_queue_bytes"):
+        Settings(max_queue_bytes=10 * 2**20)
+    assert Settings(max_queue_bytes=10 * 2**20, max_body=2**20, max_pixels=10**6).max_queue_bytes == 10 * 2**20
+
+
+def test_engines_follow_cores_only_on_the_cpu() -> None:
+    assert Settings().engine_threads(on_cpu=False) == 1
+    assert Settings().engine_threads(on_cpu=True) >= 1
+    assert Settings(engines=3).engine_threads(on_cpu=False) == 3
+
+
+def test_settings_listen_on_loopback_unless_told() -> None:
+    assert Settings().host == "127.0.0.1"
