@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from segx_core import atomic
 from segx_evaluate import metrics
 from segx_evaluate.result import Result
 
+_NAMED = 3  # models whose names and differences fit into a terminal of 80 columns
 _DASH = "–"  # noqa: RUF001  the dash people expect in an empty cell
 
 
@@ -44,25 +46,24 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Models side by side: a column each and, from the second on, the difference to the first."""
+    """Models side by side: a column each and, where there are few, the difference of each to the first."""
     first = results[0]
-    grid = Table(caption=_caption(results), caption_justify="left", pad_edge=False)
+    compared = len(results) <= _NAMED
+    headings, legend = _headings(results)
+    grid = Table(caption=legend + _caption(results), caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     grid.add_column("", overflow="fold")
-    for position, heading in enumerate(_headings([result.model for result in results])):
+    for position, heading in enumerate(headings):
         grid.add_column(heading, justify="right", overflow="fold")
-        if position:
+        if position and compared:
             grid.add_column("diff", justify="right", no_wrap=True)
 
     def row(name: str, values: Sequence[float], digits: int, *, better: int = 1, end: bool = False) -> None:
         cells = [Text(_number(values[0], digits))]
         for value in values[1:]:
-            cells += [Text(_number(value, digits)), _difference(value - values[0], digits, better)]
+            cells.append(Text(_number(value, digits)))
+            if compared:
+                cells.append(_difference(value - values[0], digits, better))
         grid.add_row(name, *cells, end_section=end)
-
-    def words(name: str, values: Sequence[str], *, end: bool = False) -> None:
-        grid.add_row(
-            name, values[0], *(cell for value in values[1:] for cell in (value, "")), end_section=end, style=None
-        )
 
     row("mIoU", [result.miou for result in results], 4)
     row("pixel accuracy", [metrics.pixel_accuracy(result.matrix) for result in results], 4)
@@ -73,8 +74,10 @@ def table(results: Sequence[Result]) -> Table:
     row("p50 ms", [result.latency.p50 for result in results], 1, better=-1)
     row("p95 ms", [result.latency.p95 for result in results], 1, better=-1)
     row("pictures/s", [result.images_per_second for result in results], 1)
-    row("size MB", [result.size_bytes / 1e6 for result in results], 2, better=-1)
-    words("gate", [result.gate.status for result in results], end=True)
+    row("size MB", [result.size_bytes / 1e6 for result in results], 2, better=-1, end=bool(legend))
+    if not legend:
+        gates = [Text(result.gate.status) for result in results]
+        grid.add_row("gate", gates[0], *(cell for gate in gates[1:] for cell in (gate, Text())), end_section=True)
     area = first.matrix.sum(axis=1)
     for index, name in enumerate(first.classes):
         share = area[index] / max(int(area.sum()), 1)
@@ -118,11 +121,20 @@ def _caption(results: Sequence[Result]) -> str:
     )
 
 
-def _headings(models: Sequence[str]) -> list[str]:
-    """Model names without what all of them share at the end, so that columns stay narrow."""
+def _headings(results: Sequence[Result]) -> tuple[list[str], str]:
+    """Column headings: names without a common suffix, or letters and the legend that explains them."""
+    models = [result.model for result in results]
     suffixes = {PurePath(model).suffix for model in models}
     cut = suffixes.pop() if len(suffixes) == 1 else ""
-    return [model.removesuffix(cut) or model for model in models]
+    names = [model.removesuffix(cut) or model for model in models]
+    if len(names) <= _NAMED:
+        return names, ""
+    letters = [chr(ord("A") + index % 26) * (1 + index // 26) for index in range(len(names))]
+    lines = (
+        f"{letter}: {result.model}, gate: {result.gate.status}\n"
+        for letter, result in zip(letters, results, strict=True)
+    )
+    return letters, "".join(lines)
 
 
 def _number(value: float, digits: int) -> str:
