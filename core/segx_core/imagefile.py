@@ -92,6 +92,8 @@ class ImageFile:
             raise
         except Exception as error:
             raise _broken(self.kind, error) from error
+        if stored.shape[:2] != self.stored:
+            raise PictureError(f"{self.stored} pixels, as the header says", f"{stored.shape[:2]}", "Save it again.")
         return _upright(stored, self.orientation)
 
 

@@ -15,16 +15,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core import card_io, feeds, fitting, geometry, onnx_metadata, runtime, thirdparty
+from segx_core import card_io, fitting, geometry, onnx_metadata, runtime, thirdparty
 from segx_core.card import METADATA_KEY, Card, OutputSpec
 from segx_core.errors import CardError, ModelError, PictureError
+from segx_core.feeds import blank, complete
 from segx_core.fitting import Port
 from segx_core.runner import ClassMap, Tensor, UInt8
 
 Float32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictor:
     """A loaded model. Build it with `Predictor.load`; it is a Runner and a TensorRunner."""
 
@@ -95,11 +96,11 @@ class Predictor:
             f"size {size}, on {self.provider}"
         )
 
-    def infer(self, feeds_: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def infer(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Named tensors in, all named outputs out, untouched.
 
         Args:
-            feeds_: tensors by the graph's input names, in its element types and layouts. Absent optional inputs are
+            feeds: tensors by the graph's input names, in its element types and layouts. Absent optional inputs are
                 filled (see feeds.complete).
 
         Raises:
@@ -107,7 +108,7 @@ class Predictor:
             ModelError: ONNX Runtime failed while running.
         """
         names = [port.name for port in self.outputs]
-        return dict(zip(names, self._call(feeds_, names), strict=True))
+        return dict(zip(names, self._call(feeds, names), strict=True))
 
     def run(self, batch: UInt8) -> ClassMap:
         """(N, H, W, 3) uint8 RGB -> (N, H, W) uint8 class indices, uint16 past 256 classes.
@@ -149,10 +150,10 @@ class Predictor:
         card = self.card
         rows, columns = self._graph_size(height, width)
         given = self._batch_size or batch
-        blank = thirdparty.prepare(np.zeros((given, rows, columns, 3), dtype=np.uint8), card.image)
+        zeros = thirdparty.prepare(np.zeros((given, rows, columns, 3), dtype=np.uint8), card.image)
         sizes = {"N": given, "H": rows, "W": columns}
-        others = {spec.name: feeds.blank(spec, sizes) for spec in card.inputs if spec.name != card.image.name}
-        self._call({card.image.name: blank, **others}, [card.prediction.name])
+        others = {spec.name: blank(spec, sizes) for spec in card.inputs if spec.name != card.image.name}
+        self._call({card.image.name: zeros, **others}, [card.prediction.name])
 
     @property
     def _batch_size(self) -> int | None:
@@ -215,7 +216,7 @@ class Predictor:
             )
 
     def _call(self, given: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
-        full = feeds.complete(given, self.card, self.inputs)
+        full = complete(given, self.card, self.inputs)
         try:
             return list(self.session.run(list(names), full))
         # ONNX Runtime's exceptions share no base below Exception.
