@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segx_core import card_io, fitting, geometry, onnx_metadata, runtime, thirdparty
-from segx_core.card import METADATA_KEY, Card, OutputSpec
+from segx_core.card import METADATA_KEY, Card, InputSpec, OutputSpec
 from segx_core.errors import CardError, ModelError, PictureError
 from segx_core.feeds import blank, complete
 from segx_core.fitting import Port
@@ -119,7 +120,7 @@ class Predictor:
             ModelError: ONNX Runtime failed while running.
         """
         _is_batch(batch)
-        spec = self.card.prediction
+        spec = self._prediction
         height, width = batch.shape[1:3]
         maps = [self._classmap(scores, spec, height, width) for scores in self._outputs(batch, spec)]
         return cast(ClassMap, np.stack(maps) if len(maps) > 1 else maps[0][None])
@@ -150,15 +151,23 @@ class Predictor:
         card = self.card
         rows, columns = self._graph_size(height, width)
         given = self._batch_size or batch
-        zeros = thirdparty.prepare(np.zeros((given, rows, columns, 3), dtype=np.uint8), card.image)
+        zeros = thirdparty.prepare(np.zeros((given, rows, columns, 3), dtype=np.uint8), self._image)
         sizes = {"N": given, "H": rows, "W": columns}
-        others = {spec.name: blank(spec, sizes) for spec in card.inputs if spec.name != card.image.name}
-        self._call({card.image.name: zeros, **others}, [card.prediction.name])
+        others = {spec.name: blank(spec, sizes) for spec in card.inputs if spec.name != self._image.name}
+        self._call({self._image.name: zeros, **others}, [self._prediction.name])
 
-    @property
+    @cached_property
+    def _image(self) -> InputSpec:
+        return self.card.image
+
+    @cached_property
+    def _prediction(self) -> OutputSpec:
+        return self.card.prediction
+
+    @cached_property
     def _batch_size(self) -> int | None:
         """The one batch size of a graph that takes no other."""
-        port = next(port for port in self.inputs if port.name == self.card.image.name)
+        port = next(port for port in self.inputs if port.name == self._image.name)
         return port.shape[0] if port.shape and isinstance(port.shape[0], int) else None
 
     def _graph_size(self, height: int, width: int) -> tuple[int, int]:
@@ -181,7 +190,7 @@ class Predictor:
             part = batch[start : start + step]
             # A graph with a fixed batch gets its last one filled up with copies, which are then left out.
             filled = part if len(part) == step else np.concatenate([part, np.repeat(part[-1:], step - len(part), 0)])
-            (tensor,) = self._call({self.card.image.name: thirdparty.prepare(filled, self.card.image)}, [spec.name])
+            (tensor,) = self._call({self._image.name: thirdparty.prepare(filled, self._image)}, [spec.name])
             self._check_output(tensor, spec, step)
             yield from (tensor if spec.kind == "classmap" else thirdparty.planes(tensor, spec))[: len(part)]
 
