@@ -8,11 +8,6 @@ knows nothing of precision or quality; parity.py compares what comes out with `D
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,6 +18,8 @@ from torch import Tensor, nn
 from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
 from segx_export import onnxgraph
 from segx_export.fold import fold_batch_norms
+from segx_export.quiet import quiet
+from segx_export.sizes import fix_factors
 
 Outputs = Literal["classmap", "probabilities"]
 OPSET = 20
@@ -58,7 +55,7 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
         opset: ONNX operator set.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
-    model = fold_batch_norms(_trace(network.eval(), multiple, opset))
+    model = fold_batch_norms(fix_factors(_trace(network.eval(), multiple, opset), multiple))
     model.graph.name = "segx"
     model.producer_name = "segx"
     graph = model.graph
@@ -78,7 +75,11 @@ def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
     """The run's card with the inputs, outputs and sizes of its deploy graph."""
     classmap = OutputSpec(name="classmap", dtype="uint8" if len(card.classes) <= 256 else "uint16")
     probabilities = OutputSpec(
-        name="probabilities", kind="probabilities", dtype="float32", shape=("N", len(card.classes), "H", "W"), layout="NCHW"
+        name="probabilities",
+        kind="probabilities",
+        dtype="float32",
+        shape=("N", len(card.classes), "H", "W"),
+        layout="NCHW",
     )
     return card.model_copy(
         update={
@@ -108,7 +109,7 @@ def _trace(network: nn.Module, multiple: int, opset: int) -> ModelProto:
     sides = (rows, columns) if multiple == 1 else (multiple * rows, multiple * columns)
     # Sizes unlike each other and unlike 0 and 1, which torch would take for constants.
     example = torch.zeros(2, multiple * max(2, 64 // multiple), multiple * max(3, 96 // multiple), 3, dtype=torch.uint8)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(
             _Nhwc(network).eval(), (example,), dynamic_shapes=({0: batch, 1: sides[0], 2: sides[1]},), strict=False
         )
@@ -117,19 +118,6 @@ def _trace(network: nn.Module, multiple: int, opset: int) -> ModelProto:
         )
     assert exported is not None
     return cast(ModelProto, exported.model_proto)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's own chatter off the user's terminal; errors still come through as exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _rename(model: ModelProto, old: str, new: str) -> None:
@@ -145,13 +133,13 @@ def _pad_before_network(model: ModelProto, multiple: int) -> None:
     shapes = [node for node in onnxgraph.consumers(graph)["image"] if node.op_type == "Shape"]
     side = onnxgraph.add_constant(graph, "side", np.array([multiple], np.int64))
     padded = "padded"
-    axes = onnxgraph.add_constant(graph, "axes_hw", np.array([2, 3], np.int64))
     nodes = [
         helper.make_node("Shape", ["image"], ["image_sides"], start=1, end=3),
         helper.make_node("Neg", ["image_sides"], ["minus_sides"]),
         helper.make_node("Mod", ["minus_sides", side], ["growth"]),  # ONNX Mod takes the divisor's sign: 0..m-1
-        helper.make_node("Concat", [_zeros(model, 2), "growth"], ["pads"], axis=0),
-        helper.make_node("Pad", [tensor, "pads", "", axes], [padded], mode="constant"),
+        # All eight numbers, no `axes`: ONNX Runtime 1.31 takes the input for one without when it moves a Transpose.
+        helper.make_node("Concat", [_zeros(model, 6), "growth"], ["pads"], axis=0),
+        helper.make_node("Pad", [tensor, "pads"], [padded], mode="constant"),
     ]
     graph.node.extend(nodes)
     onnxgraph.rewire(readers, tensor, padded)

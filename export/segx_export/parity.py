@@ -41,7 +41,11 @@ class Parity:
 
 def shapes_for(multiple: int) -> tuple[tuple[int, int, int], ...]:
     """Three (N, H, W): on the size multiple, one pixel past and short of it, and smaller than it."""
-    return ((1, 2 * multiple, 3 * multiple), (2, 2 * multiple + 1, 3 * multiple - 1), (3, multiple + 5, multiple // 2 + 7))
+    return (
+        (1, 2 * multiple, 3 * multiple),
+        (2, 2 * multiple + 1, 3 * multiple - 1),
+        (3, multiple + 5, multiple // 2 + 7),
+    )
 
 
 def with_logits(model: ModelProto) -> ModelProto:
@@ -58,9 +62,7 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     Raises:
         GateError: logits differ by more than CLOSE, or a class that was no tie flipped.
     """
-    session = onnxruntime.InferenceSession(
-        with_logits(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(with_logits(model).SerializeToString(), providers=["CPUExecutionProvider"])
     graph = DeployGraph(network).eval()
     random = np.random.default_rng(seed)
     shapes = shapes_for(int(cast(Any, network).size_multiple))

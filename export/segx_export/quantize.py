@@ -1,0 +1,83 @@
+"""Static int8 for CPUs: QDQ, U8 activations, S8 weights per channel with reduced range, calibrated on pictures.
+
+Only the network is quantized; normalisation, final upsampling and argmax stay float (they cost accuracy, not time).
+Range: smallest and largest value seen (MinMax). Whether the result is good enough is gate.py's business, weights-only
+int8 is weights.py's. Signed activations are not used: on CPUs without VNNI they forfeit both speed and accuracy; and
+without reduced range (7-bit weights) such CPUs overflow their 16-bit sums.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from segx_core.runner import UInt8
+from segx_export import onnxgraph
+from segx_export.quiet import quiet
+
+QUANTIZED = (
+    "Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip",
+    "Resize", "Sigmoid", "LeakyRelu", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze",
+)  # fmt: skip
+"""Operators ONNX Runtime has int8 CPU kernels for, or that pass 8-bit values through."""
+
+
+class PictureReader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds pictures one at a time, so that memory holds the activations of one and sizes may differ."""
+
+    def __init__(self, pictures: Iterable[UInt8], name: str = "image") -> None:
+        self._feeds = ({name: picture[None]} for picture in pictures)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """The next feed, (1, H, W, 3) uint8, or None at the end."""
+        return next(self._feeds, None)
+
+
+def quantize(model: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[str, ...] = ()) -> ModelProto:
+    """An int8 model of a float32 deploy model.
+
+    Args:
+        model: from deploy_model, BatchNorm folded.
+        pictures: (H, W, 3) uint8 each, at least one; training pictures, never the held-out ones.
+        keep_float: names of further nodes of `prepare(model)` to leave in float32.
+    """
+    prepared = prepare(model)
+    outside = onnxgraph.surroundings(prepared.graph)
+    with tempfile.TemporaryDirectory(prefix="segx-") as folder, quiet():
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(prepared, source)
+        quantize_static(
+            source,
+            target,
+            PictureReader(pictures, prepared.graph.input[0].name),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTIZED),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*outside, *keep_float],
+        )
+        quantized = onnx.load(target)
+    del quantized.metadata_props[:]  # the quantizer's own notes
+    onnxgraph.check(quantized)
+    return quantized
+
+
+def prepare(model: ModelProto) -> ModelProto:
+    """What calibration needs: constants folded, the type of every tensor known, every node named."""
+    with tempfile.TemporaryDirectory(prefix="segx-") as folder, quiet():
+        source, target = Path(folder) / "model.onnx", Path(folder) / "prepared.onnx"
+        onnx.save(model, source)  # given a ModelProto, quant_pre_process would move its weights out of it
+        quant_pre_process(source, target, skip_symbolic_shape=True)
+        prepared = onnx.load(target)
+    onnxgraph.name_nodes(prepared.graph)
+    return prepared

@@ -1,0 +1,106 @@
+"""What an export did, as a value: for the terminal, for `--json`, for whoever called from Python. Measures nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from segx_core.card import Gate, Measurement
+from segx_export.parity import Parity
+from segx_export.placement import Placement
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file that was built."""
+
+    precision: str
+    path: Path | None
+    """None: built and measured by `auto`, not kept."""
+    size_bytes: int
+    gate: Gate
+    measurement: Measurement | None = None
+    placement: Placement | None = None
+    drop: float | None = None
+    """Loss of mean IoU against fp32, points."""
+    worst_class: str | None = None
+    worst_drop: float | None = None
+    """Loss of that class's IoU, points."""
+    agreement: float | None = None
+    """Share of pixels with fp32's class, 0-1."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """Everything an export has to say."""
+
+    kept: str
+    """Precision of the file the user asked for."""
+    path: Path
+    """That file."""
+    files: tuple[FileReport, ...]
+    """fp32 first."""
+    parity: Parity
+    machine: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """Sentences for people: why a file was passed over, which provider was measured."""
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The measured rows, fp32 first."""
+        return tuple(file.measurement for file in self.files if file.measurement is not None)
+
+    @property
+    def gate(self) -> Gate:
+        """The verdict on the file that was kept."""
+        return next(file.gate for file in self.files if file.precision == self.kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for json.dumps; fractions, milliseconds and bytes, unrounded."""
+        return {
+            "kept": self.kept,
+            "path": str(self.path),
+            "files": [self._file(file) for file in self.files],
+            "parity": asdict(self.parity),
+            "machine": self.machine,
+            "notes": list(self.notes),
+        }
+
+    def _file(self, file: FileReport) -> dict[str, Any]:
+        return {
+            "precision": file.precision,
+            "path": None if file.path is None else str(file.path),
+            "size_bytes": file.size_bytes,
+            "gate": file.gate.model_dump(mode="json"),
+            "measurement": None if file.measurement is None else file.measurement.model_dump(mode="json"),
+            "kernels": None if file.placement is None else asdict(file.placement),
+            "miou_drop_points": file.drop,
+            "worst_class": file.worst_class,
+            "worst_class_drop_points": file.worst_drop,
+            "pixel_agreement": file.agreement,
+        }
+
+    def table(self) -> Table:
+        """The same for people."""
+        table = Table(title="Exported")
+        for name in ("precision", "MB", "mIoU", "drop", "worst class", "same pixels", "ms", "x fp32", "gate", "file"):
+            table.add_column(name, justify="left" if name in ("precision", "worst class", "gate", "file") else "right")
+        base = self.files[0].measurement
+        for file in self.files:
+            row = file.measurement
+            table.add_row(
+                file.precision,
+                f"{file.size_bytes / 1e6:.2f}",
+                "" if row is None else f"{row.miou:.4f}",
+                "" if file.drop is None else f"{file.drop:.2f}",
+                "" if file.worst_drop is None else f"{file.worst_class} {file.worst_drop:.2f}",
+                "" if file.agreement is None else f"{file.agreement:.2%}",
+                "" if row is None else f"{row.latency_ms:.1f}",
+                "" if row is None or base is None else f"{row.latency_ms / base.latency_ms:.2f}",
+                file.gate.status,
+                "not kept" if file.path is None else str(file.path),
+            )
+        return table

@@ -1,0 +1,70 @@
+"""What an export is asked for, validated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from segx_core.errors import ConfigError, near
+from segx_export.deploy import OPSET, Outputs
+
+PRECISIONS = ("auto", "fp32", "fp16", "w8", "int8")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """One export. Raises ConfigError at construction where values contradict."""
+
+    precision: str | None = None
+    """One of PRECISIONS. None: fp32, or with `quantize` int8 and, should that fail the gate, w8."""
+    quantize: bool = False
+    """A quantized file or an error: int8, else w8. Not together with `precision`."""
+    out: Path | None = None
+    """The file to write; None: RUN/model.<precision>.onnx. The float reference is always RUN/model.fp32.onnx."""
+    data: str | None = None
+    """Data to calibrate and judge on; None: what the run was trained on."""
+    split: str = "val"
+    """Held-out split the gate judges on; "train" is refused."""
+    max_drop: float = 0.5
+    """Allowed loss of mean IoU in points (0.5 = 0.005)."""
+    gate: bool = True
+    """False: nothing is measured and the file is marked ungated."""
+    outputs: Outputs = "classmap"
+    """"classmap" alone, or "probabilities" as well."""
+    provider: str = "auto"
+    """Where candidates are measured: auto, cpu, cuda ..."""
+    calibration_images: int = 96
+    """Training pictures for int8, spread evenly over the split."""
+    gate_images: int | None = None
+    """At most so many held-out pictures, spread evenly; None: all."""
+    opset: int = OPSET
+
+    def __post_init__(self) -> None:
+        if self.precision == "int8-trt":
+            raise ConfigError("a precision this version writes", "'int8-trt'", "Use int8 on CPUs and fp16 on CUDA.")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise ConfigError("a precision", f"'{self.precision}'", near(self.precision, PRECISIONS))
+        if self.quantize and self.precision not in (None, "int8", "w8"):
+            raise ConfigError(
+                "either --quantize or --precision", f"--quantize with --precision {self.precision}", "Leave one out."
+            )
+        if self.outputs not in get_args(Outputs):
+            raise ConfigError("outputs", f"'{self.outputs}'", near(self.outputs, get_args(Outputs)))
+        if self.split == "train":
+            raise ConfigError(
+                "a held-out split for the gate", "'train'", "Judge on val or test: weights were fitted to train."
+            )
+        if self.calibration_images < 1 or (self.gate_images is not None and self.gate_images < 1):
+            raise ConfigError("at least one picture", f"{self.calibration_images} and {self.gate_images}")
+        if self.opset < 18:
+            raise ConfigError("opset 18 or newer", str(self.opset), f"{OPSET} is the default.")
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """Precisions to build beside fp32; with `quantize` in the order of preference."""
+        if self.precision is None:
+            return ("int8", "w8") if self.quantize else ()
+        if self.precision == "auto":
+            return ("int8", "w8", "fp16")
+        return () if self.precision == "fp32" else (self.precision,)
