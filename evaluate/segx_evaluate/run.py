@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segx_core import onnx_metadata
+from segx_core.card import METADATA_KEY
 from segx_core.datasets import Dataset, Sample
 from segx_core.errors import ConfigError, DataError
 from segx_core.predictor import Predictor
@@ -64,8 +66,14 @@ def evaluate_many(
     limit: int | None = None,
     timed: int = TIMED,
 ) -> list[Result]:
-    """Load and score several files side by side; further arguments as `Predictor.load` and `evaluate` take them."""
-    models = [Predictor.load(path, provider=provider, card=card, threads=threads) for path in paths]
+    """Load and score several files side by side; further arguments as `Predictor.load` and `evaluate` take them.
+
+    `card` is for third-party files: of several files, only those without a card of their own get it.
+    """
+    models = [
+        Predictor.load(path, provider=provider, card=_card_for(path, card, len(paths)), threads=threads)
+        for path in paths
+    ]
     return evaluate_together(models, dataset, split, limit=limit, timed=timed)
 
 
@@ -158,6 +166,13 @@ def _spread(samples: Sequence[Sample], count: int | None) -> tuple[Sample, ...]:
     if count is None or count >= len(samples):
         return tuple(samples)
     return tuple(samples[index * len(samples) // count] for index in range(count))
+
+
+def _card_for(path: Path, card: Path | None, files: int) -> Path | None:
+    """The card given by the user, where this file is meant by it."""
+    if card is None or files == 1:
+        return card
+    return None if METADATA_KEY in onnx_metadata.read(path) else card
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -3,7 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
+from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from segx_core.datasets import open_dataset
@@ -63,6 +66,33 @@ def test_files_of_one_name_are_told_apart(make_model, make_data) -> None:
     assert [result.model for result in results] == [str(paths[0]), str(paths[1]), "other.onnx"]
 
 
+def test_a_third_party_file_stands_beside_one_with_a_card(make_model, make_data, tmp_path: Path) -> None:
+    own, foreign = make_model("own.onnx", bias=(30, 0, 0)), tmp_path / "foreign.onnx"
+    model = onnx.ModelProto(
+        opset_import=[helper.make_opsetid("", 17)],
+        ir_version=9,
+        graph=helper.make_graph(
+            [helper.make_node("Identity", ["pixels"], ["logits"])],
+            "channels",
+            [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+        ),
+    )
+    onnx.save(model, foreign)
+    card = tmp_path / "card.yaml"
+    card.write_text(
+        "input: {name: pixels, layout: NCHW, dtype: float32, scale: 255, mean: [0, 0, 0], std: [1, 1, 1], color: RGB}\n"
+        "output: {name: logits, kind: logits, layout: NCHW, stride: 1}\n"
+        "classes: [red, green, blue]\n"
+    )
+    dataset = make_data(3)
+    first, second = evaluate_many([own, foreign], dataset, "val", "cpu", card=card, threads=1)
+    truth, answers, _ = plain_loop(Predictor.load(foreign, provider="cpu", card=card), dataset, "val")
+    assert second.miou == pytest.approx(jaccard_score(truth, answers, average="macro"), rel=1e-12)
+    assert second.miou > first.miou
+    assert (second.ece, second.brier) == (None, None)
+
+
 @pytest.mark.parametrize(("layout", "classmap"), [("NHWC", True), ("NCHW", True), ("NCHW", False), ("NHWC", False)])
 def test_probabilities_give_calibration(load, make_data, layout: str, classmap: bool) -> None:
     predictor, dataset = load(probabilities=layout, classmap=classmap, bias=(20, 0, 0)), make_data(3)
@@ -89,8 +119,6 @@ def test_limit_spreads_over_the_split_and_timing_is_bounded(load, make_data) -> 
 def test_a_class_that_never_occurs_has_no_score(load, make_data) -> None:
     dataset = make_data(1)
     for sample in dataset.split("val"):
-        from PIL import Image
-
         Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(sample.image)
         Image.fromarray(np.zeros((24, 32), np.uint8)).save(sample.mask)
     result = evaluate(load(), dataset, "val")
@@ -139,8 +167,6 @@ def test_a_prediction_that_is_no_class_names_model_and_picture(make_model, make_
     narrow = predictor.card.model_copy(update={"classes": ("red", "green"), "palette": ((1, 1, 1), (2, 2, 2))})
     object.__setattr__(predictor, "card", narrow)
     dataset = make_data(2, classes=("red", "green"))
-    from PIL import Image
-
     for sample in dataset.split("val"):
         Image.fromarray(np.zeros((24, 32), np.uint8)).save(sample.mask)
     with pytest.raises(DataError, match=r"wild\.onnx on .*00\.png"):
