@@ -55,6 +55,7 @@ class App:
         self.metrics.admission(lambda: admission.requests, lambda: admission.bytes)
         segment = Segment(self.models, settings, admission, pipeline, self.metrics)
         self._running = False
+        self._drain = max(1.0, settings.drain_seconds)
         self._common = pages.security_headers()
         self._routes = self._table(segment, settings)
 
@@ -104,15 +105,15 @@ class App:
                 self._running = True
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await asyncio.to_thread(self._stop)
+                await asyncio.to_thread(self._stop, self._drain)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    def _stop(self) -> None:
+    def _stop(self, patience: float) -> None:
         self._running = False
         for model in self.models.values():
-            model.engine.stop()
-        self._workers.stop()
+            model.engine.stop(patience)
+        self._workers.stop(patience)
 
     async def _http(self, request: Request, send: Send) -> None:
         route = _route(request.path)
@@ -149,6 +150,10 @@ class App:
             return refused(refusal, plain=route.startswith("/v2"))
         except ClientGoneError:
             raise
+        except asyncio.CancelledError:
+            # The server cancels what is still going on when draining takes too long; its task ends right here.
+            text = "The service stopped before it came to this request."
+            return refused(RefusalError(503, "stopping", text), plain=route.startswith("/v2"))
         except Exception:  # noqa: BLE001 - whatever fails in a route, its client gets an answer
             _log.exception("request %s failed", request.id)
             failed = RefusalError(

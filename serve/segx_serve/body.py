@@ -44,9 +44,9 @@ async def read_body(request: Request, ticket: Ticket, limit: int, timeout: float
     size = 0
     give_up = time.monotonic() + timeout
     while True:
-        patience = min(timeout, give_up + size / _SLOWEST - time.monotonic())
+        wait = min(timeout, give_up + size / _SLOWEST - time.monotonic())
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(wait):
                 message = await request.receive()
         except TimeoutError:
             text = f"The request's body did not arrive: {size} bytes came, then too little for {timeout:g} s."

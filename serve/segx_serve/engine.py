@@ -16,6 +16,7 @@ import numpy as np
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve.batcher import Batcher
 from segx_serve.job import ExpiredError, GoneError, Job
+from segx_serve.workers import join
 
 _log = logging.getLogger("segx.serve")
 
@@ -62,11 +63,10 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Finish what is queued, then end the threads."""
+    def stop(self, patience: float) -> None:
+        """Finish what is queued, then end the threads; a run longer than `patience` seconds is left behind."""
         self._batcher.close()
-        for thread in self._threads:
-            thread.join()
+        join(self._threads, patience)
 
     def _work(self, first: bool) -> None:
         if first:

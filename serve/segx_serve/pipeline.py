@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from segx_core.errors import PictureError
 from segx_core.picture import Limits, decode, size_of
@@ -39,7 +40,7 @@ class Pipeline:
 
     def submit(self, job: Job, put: Put) -> None:
         """Start a job on its way; `put` queues it for its model once decoded. `job.done` tells when it ended."""
-        self._workers.submit(lambda: self._decode(job, put))
+        self._workers.submit(partial(self._decode, job, put))
 
     def ran(self, jobs: list[Job]) -> None:
         """Take the jobs of one batch from an engine thread."""
@@ -48,7 +49,7 @@ class Pipeline:
             self._end(failed)
         for job in jobs:
             if job.error is None:
-                self._workers.submit(lambda job=job: self._encode(job))  # type: ignore[misc]
+                self._workers.submit(partial(self._encode, job))
 
     def _decode(self, job: Job, put: Put) -> None:
         try:

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from segx_core.predictor import Predictor
 
 from segx_core.errors import ConfigError, ModelError, SetupError
+from segx_core.predictor import Predictor
 from segx_core.progress import console
 from segx_serve.app import App, create_app
 from segx_serve.protocol import protocol
@@ -142,13 +142,14 @@ def url(settings: Settings, listener: socket.socket) -> str:
 
 def _announce(predictors: dict[str, Predictor], settings: Settings, listener: socket.socket) -> None:
     out = console()
+    lines = []
     for name, predictor in predictors.items():
-        card = predictor.card
-        out.print(f"{name}: {len(card.classes)} classes, {card.precision}, {predictor.provider}", highlight=False)
-        if card.gate.status == "rejected":
-            out.print(f"[yellow]{name} was rejected by its quality gate and is served because of --force[/yellow]")
-    address = url(settings, listener)
-    out.print(f"Listening on {address} (page /, API /docs, metrics /metrics). Ctrl-C ends.", highlight=False)
+        lines.append(predictor.describe())
+        if predictor.card.gate.status == "rejected":
+            lines.append(f"{name} was rejected by its quality gate and is served because of --force.")
+    lines.append(f"Listening on {url(settings, listener)} (page /, API /docs, metrics /metrics). Ctrl-C ends.")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

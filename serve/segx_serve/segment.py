@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from segx_core.errors import PictureError, near
@@ -16,6 +17,7 @@ from segx_serve.models import Model
 from segx_serve.pipeline import Pipeline
 from segx_serve.settings import Settings
 
+_log = logging.getLogger("segx.serve")
 # Media types whose bytes the decoder certainly knows: unknown bytes under such a name are a broken picture.
 _KNOWN = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"})
 _UNDECLARED = frozenset({"", "application/octet-stream"})
@@ -64,14 +66,15 @@ class Segment:
                     ticket=ticket,
                     encode=form.build(model, gzip),
                     done=asyncio.get_running_loop().create_future(),
-                    deadline=started + limit_ms / 1000 if limit_ms else None,
+                    # A slow upload is no wait of ours: the clock starts now.
+                    deadline=time.perf_counter() + limit_ms / 1000 if limit_ms else None,
                 )
                 await self._through(job, model, request)
         except FullError as full:
             raise self._shed(full.reason) from None
         self._metrics.duration(time.perf_counter() - started)
         if job.error is not None:
-            raise self._refusal(job.error, media_type)
+            raise self._refusal(job.error, media_type, request)
         assert job.payload is not None
         headers: Headers = (*job.payload.headers, (b"server-timing", _server_timing(job.timing)))
         return Reply(200, job.payload.body, job.payload.media_type, headers)
@@ -84,6 +87,7 @@ class Segment:
             await job.done
         finally:
             watch.cancel()
+            job.gone = True  # a no-op for a job that is done; one that is cut off by a shutdown is not run any more
 
     def _model(self, request: Request) -> Model:
         wanted = ""
@@ -112,7 +116,7 @@ class Segment:
         retry: Headers = ((b"retry-after", b"1"),)
         return RefusalError(503, "overloaded", f"{text} Try again in a moment.", headers=retry)
 
-    def _refusal(self, error: Exception, media_type: str) -> Exception:
+    def _refusal(self, error: Exception, media_type: str, request: Request) -> Exception:
         """What a failed job is answered with."""
         match error:
             case PictureError():
@@ -128,6 +132,7 @@ class Segment:
                 self._metrics.shed("gone")
                 return ClientGoneError()
             case _:
+                _log.error("request %s failed: %s", request.id, error)
                 text = "The model failed on this picture; the service's log says why, under this answer's X-Request-Id."
                 return RefusalError(500, "model_failed", text)
 

@@ -47,7 +47,7 @@ class Settings(BaseModel):
     read_timeout: float = Field(default=10.0, gt=0)
     """Seconds a client may stay silent while it sends headers or a body."""
     deadline_ms: float = Field(default=30_000.0, ge=0)
-    """A request that has waited longer than this is answered 503 instead of being run. 0: no deadline."""
+    """A picture that has waited longer than this since it arrived is answered 503 instead of being run. 0: never."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long requests in flight may take to end after SIGTERM."""
     engines: int | None = Field(default=None, ge=1)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 Task = Callable[[], None]
 _log = logging.getLogger("segx.serve")
@@ -30,12 +31,11 @@ class Workers:
         """Have `task` done by some thread."""
         self._tasks.put(task)
 
-    def stop(self) -> None:
-        """Finish what was submitted, then end the threads."""
+    def stop(self, patience: float) -> None:
+        """Finish what was submitted, then end the threads; one that takes longer than `patience` seconds is left."""
         for _ in self._threads:
             self._tasks.put(None)
-        for thread in self._threads:
-            thread.join()
+        join(self._threads, patience)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -43,3 +43,12 @@ class Workers:
                 task()
             except Exception:  # noqa: BLE001 - the thread must outlive the task
                 _log.exception("a task failed outside its own error handling")
+
+
+def join(threads: Sequence[threading.Thread], patience: float) -> None:
+    """Wait up to `patience` seconds for all threads together. They are daemons, so one that hangs holds up no exit."""
+    give_up = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, give_up - time.monotonic()))
+        if thread.is_alive():
+            _log.warning("%s did not end within %g s and is left behind", thread.name, patience)

@@ -82,7 +82,9 @@ class Running:
     client: httpx.Client
     settings: Settings = field(default_factory=Settings)
 
-    def segment(self, data: bytes, accept: str = "*/*", media_type: str = "image/png", **more: object) -> httpx.Response:
+    def segment(
+        self, data: bytes, accept: str = "*/*", media_type: str = "image/png", **more: object
+    ) -> httpx.Response:
         headers = {"Accept": accept, "Content-Type": media_type}
         return self.client.post("/segment", content=data, headers=headers, **more)  # type: ignore[arg-type]
 

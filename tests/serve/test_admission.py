@@ -21,9 +21,14 @@ def test_requests_beyond_the_bound_are_refused_and_places_come_back() -> None:
 
 def test_a_ticket_gives_back_its_bytes_even_after_an_error() -> None:
     admission = Admission(max_requests=9, max_bytes=100)
-    with pytest.raises(FullError) as full, admission.ticket() as ticket:
-        ticket.grow(60)
-        ticket.grow(41)
+
+    def overgrow() -> None:
+        with admission.ticket() as ticket:
+            ticket.grow(60)
+            ticket.grow(41)
+
+    with pytest.raises(FullError) as full:
+        overgrow()
     assert full.value.reason == "bytes"
     assert admission.bytes == 0
 

@@ -21,8 +21,10 @@ PNG, JSON, RAW, OVERLAY = range(4)
     [
         ("", PNG), ("*/*", PNG), ("image/*", PNG), ("image/png", PNG), ("IMAGE/PNG", PNG), ("application/json", JSON),
         ("application/octet-stream", RAW), ("image/png;overlay=1", OVERLAY), ("image/png; overlay=1; q=0.5", OVERLAY),
-        ("image/png;overlay=0", PNG), ("text/html, application/json", JSON), ("image/png;q=0.5, application/json", JSON),
-        ("application/json;q=0.2,image/png;q=0.9", PNG), ("image/webp,*/*;q=0.8", PNG), ("image/png;q=0,*/*;q=0.1", PNG),
+        ("image/png;overlay=0", PNG), ("text/html, application/json", JSON),
+        ("image/png;q=0.5, application/json", JSON),
+        ("application/json;q=0.2,image/png;q=0.9", PNG), ("image/webp,*/*;q=0.8", PNG),
+        ("image/png;q=0,*/*;q=0.1", PNG),
     ],
 )  # fmt: skip
 def test_accept_chooses_the_form(accept: str, expected: int) -> None:

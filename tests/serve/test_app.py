@@ -30,7 +30,9 @@ def test_harmless_request_ids_are_echoed(brightness: Any, sent: str, echoed: boo
 
 def test_unknown_paths_and_methods(brightness: Any) -> None:
     assert brightness.client.get("/nothing").json()["error"]["code"] == "not_found"
-    assert brightness.client.get("/v2/nothing").json() == {"error": brightness.client.get("/v2/nothing").json()["error"]}
+    assert brightness.client.get("/v2/nothing").json() == {
+        "error": brightness.client.get("/v2/nothing").json()["error"]
+    }
     assert isinstance(brightness.client.get("/v2/nothing").json()["error"], str)
     answer = brightness.client.get("/segment")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

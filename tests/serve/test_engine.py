@@ -39,11 +39,13 @@ def run_all(runner: Runner, jobs: list[Job]) -> tuple[Engine, list[int]]:
     for one in jobs:
         batcher.put(one)
     engine.start()
-    engine.stop()
+    engine.stop(30)
     return engine, sizes
 
 
-def test_jobs_of_one_size_run_together_and_get_their_own_maps(kit: SimpleNamespace, loop: asyncio.AbstractEventLoop) -> None:
+def test_jobs_of_one_size_run_together_and_get_their_own_maps(
+    kit: SimpleNamespace, loop: asyncio.AbstractEventLoop
+) -> None:
     jobs = [job(loop, kit.picture(seed)) for seed in range(4)]
     _, sizes = run_all(kit.Brightness(), jobs)
     assert sizes == [4]
@@ -51,7 +53,9 @@ def test_jobs_of_one_size_run_together_and_get_their_own_maps(kit: SimpleNamespa
         np.testing.assert_array_equal(one.classmap, kit.Brightness().run(kit.picture(seed)[None])[0])
 
 
-def test_a_poisoned_picture_fails_alone(kit: SimpleNamespace, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_poisoned_picture_fails_alone(
+    kit: SimpleNamespace, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
     jobs = [job(loop, kit.picture(1)), job(loop, kit.poisoned()), job(loop, kit.picture(2))]
     with caplog.at_level(logging.WARNING, "segx.serve"):
         _, sizes = run_all(kit.Picky(), jobs)
@@ -62,7 +66,11 @@ def test_a_poisoned_picture_fails_alone(kit: SimpleNamespace, loop: asyncio.Abst
 
 
 def test_jobs_nobody_waits_for_are_not_run(kit: SimpleNamespace, loop: asyncio.AbstractEventLoop) -> None:
-    gone, late, live = job(loop, kit.picture(1)), job(loop, kit.picture(2), time.perf_counter() - 1), job(loop, kit.picture(3))
+    gone, late, live = (
+        job(loop, kit.picture(1)),
+        job(loop, kit.picture(2), time.perf_counter() - 1),
+        job(loop, kit.picture(3)),
+    )
     gone.gone = True
     _, sizes = run_all(kit.Brightness(), [gone, late, live])
     assert sizes == [1]

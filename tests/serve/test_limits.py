@@ -73,7 +73,7 @@ def test_half_open_uploads_end_with_408(serve: Any, kit: SimpleNamespace) -> Non
     head = b"POST /segment HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
     for sent in (head, head + b"some bytes"):
         assert b" 408 " in talk(running.port, sent).splitlines()[0]
-    assert 'segx_bytes_held 0.0' in running.client.get("/metrics").text
+    assert "segx_bytes_held 0.0" in running.client.get("/metrics").text
 
 
 def test_half_sent_headers_end_with_408(serve: Any, kit: SimpleNamespace) -> None:
@@ -178,3 +178,18 @@ def test_many_half_open_uploads_do_not_keep_others_out(serve: Any, kit: SimpleNa
     finally:
         for client in clients:
             client.close()
+
+
+def test_a_hung_model_does_not_hold_up_the_end(serve: Any, kit: SimpleNamespace, caplog: Any) -> None:
+    slow = kit.Gated()
+    running = serve({"m": slow}, warm=False, engines=1, drain_seconds=0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(running.segment, kit.as_png(kit.picture()))
+        kit.until(lambda: len(running.app.models["m"].batcher) == 1)
+        running.stop()
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopping")
+    assert "left behind" in caplog.text
+    slow.gate.set()
+    kit.until(lambda: not [one for one in kit.threading.enumerate() if one.name.startswith("segx-engine")])
+    assert slow.batches == [1]  # the warm-up alone: nobody waits for the picture any more

@@ -116,7 +116,7 @@ def test_concurrent_callers_get_their_own_masks(kit: SimpleNamespace, serve: Any
         assert answer.content == encode_mask(predictor.predict(pixels), predictor.card.palette)
 
 
-def test_batch_mates_of_a_poisoned_picture_are_served(kit: SimpleNamespace, serve: Any) -> None:
+def test_batch_mates_of_a_poisoned_picture_are_served(kit: SimpleNamespace, serve: Any, caplog: Any) -> None:
     slow = kit.Gated()
 
     class Gate(kit.Picky):  # type: ignore[misc, name-defined]
@@ -136,6 +136,7 @@ def test_batch_mates_of_a_poisoned_picture_are_served(kit: SimpleNamespace, serv
     assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
     assert error(answers[1])[1] == "model_failed"
     assert "secret" not in answers[1].text
+    assert f"request {answers[1].headers['x-request-id']} failed: RuntimeError" in caplog.text
     for pixels, answer in zip(pictures, answers, strict=True):
         if answer.status_code == 200:
             np.testing.assert_array_equal(kit.from_png(answer.content), kit.Brightness().run(pixels[None])[0])
