@@ -1,7 +1,7 @@
 """The built-in data set `scenes`: patchwork hills, floating shapes, powerlines and beacons, made on this machine.
 
-Hills and shapes share their colours, so that they are told apart by texture and outline only; beacons are rare,
-powerlines thin, and the test split is painted with textures that train and val never show. Writes ordinary files once
+Hills share their colours and are told apart by texture only; so do balloons and stars, rings and tents, which differ
+in outline only. Beacons are rare, powerlines thin, and the test split is painted with textures that train and val never show. Writes ordinary files once
 into the cache; reading them back is the business of whoever reads any other folder.
 """
 
@@ -30,7 +30,7 @@ VERSION = "scenes-v1"
 DESCRIPTION = "dataset.yaml"
 SEED = 20
 HEIGHT, WIDTH = 96, 128
-COUNTS = {"train": 480, "val": 96, "test": 96}
+COUNTS = {"train": 540, "val": 96, "test": 96}
 """Pictures in each split."""
 
 PALETTE: tuple[tuple[int, int, int], ...] = (

@@ -50,18 +50,13 @@ THEMES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((92, 160, 200), (248, 228, 190), (174, 116, 72), (236, 196, 132)),  # desert
     ((78, 88, 100), (166, 174, 172), (56, 72, 60), (138, 146, 112)),  # storm
 )
-PAINTS: tuple[Colour, ...] = (
-    (214, 60, 52),
-    (240, 140, 44),
-    (246, 206, 74),
-    (70, 164, 140),
-    (52, 104, 190),
-    (130, 78, 168),
-    (240, 236, 226),
-    (58, 56, 66),
-)
-WIRES: tuple[Colour, ...] = ((44, 42, 50), (84, 60, 44), (236, 232, 224))
-LAMPS: tuple[Colour, ...] = ((255, 60, 50), (255, 196, 64))
+WARM: tuple[Colour, ...] = ((206, 52, 44), (240, 140, 44), (246, 206, 74), (240, 236, 226))
+COOL: tuple[Colour, ...] = ((40, 128, 132), (48, 96, 192), (122, 74, 168), (58, 56, 66))
+PAINTS = {"balloon": WARM, "star": WARM, "ring": COOL, "tent": COOL}
+"""Colours of each kind of thing: those that share them differ in outline only."""
+
+WIRES: tuple[Colour, ...] = ((40, 38, 46), (62, 46, 40))
+LAMPS: tuple[Colour, ...] = ((255, 44, 84), (255, 84, 150))
 
 
 def describe(seed: int, index: int, split: str, height: int, width: int) -> Scene:
@@ -139,18 +134,18 @@ class _Maker:
     def floating(self) -> tuple[Thing, ...]:
         things = []
         for _ in range(self.random.integers(4, 8)):
-            first, second = self.colour(), self.colour()
+            kind = THINGS[self.random.integers(len(THINGS))]
             things.append(
                 Thing(
-                    kind=THINGS[self.random.integers(len(THINGS))],
+                    kind=kind,
                     depth=400 * 0.05 ** self.random.random(),
                     x=self.between(0.02, 0.98) * self.width,
                     y=self.between(0.06, 0.9) * self.height,
                     radius=self.between(9, 17) * self.pixel,
                     angle=self.between(-0.6, 0.6),
                     finish=self.finishes[self.random.integers(len(self.finishes))],
-                    first=first,
-                    second=second,
+                    first=self.colour(kind),
+                    second=self.colour(kind),
                     texture=self.texture("stripes", 5, 9),
                 )
             )
@@ -202,10 +197,10 @@ class _Maker:
             seed=self.fresh(),
         )
 
-    def colour(self) -> Colour:
-        if self.random.random() < 0.15:  # painted like the landscape around it
+    def colour(self, kind: str) -> Colour:
+        if self.random.random() < 0.1:  # painted like the landscape around it
             return self.vary(self.theme[self.random.integers(4)])
-        return self.vary(PAINTS[self.random.integers(len(PAINTS))])
+        return self.vary(PAINTS[kind][self.random.integers(len(PAINTS[kind]))])
 
     def vary(self, colour: Colour) -> Colour:
         red, green, blue = (min(255.0, max(0.0, channel + self.between(-16, 16))) for channel in colour)

@@ -40,7 +40,7 @@ def test_the_pictures_are_those_of_this_version() -> None:
         for index in (0, 7):
             for array in scenes.generate(scenes.SEED, index, split):
                 digest.update(array.tobytes())
-    assert (scenes.VERSION, digest.hexdigest()[:16]) == ("scenes-v1", "PINNED")
+    assert (scenes.VERSION, digest.hexdigest()[:16]) == ("scenes-v1", "385e7af50f6e6a2e")
 
 
 @given(
@@ -86,15 +86,15 @@ def test_class_shares_are_those_promised(sample: dict[str, np.ndarray], split: s
     assert 0.005 < share[255] < 0.06
 
 
-def test_colour_does_not_give_away_ground_and_things() -> None:
-    """The mean colour of each class differs far less between classes than between pictures."""
+def test_colour_does_not_tell_grounds_apart_nor_things_of_a_pair() -> None:
+    """The mean colour differs far less between such classes than it does between pictures."""
     totals: dict[str, list[np.ndarray]] = {name: [] for name in CLASSES}
     for index in range(60):
         picture, labels = scenes.generate(20, index, "train")
         for k, name in enumerate(CLASSES):
             if (labels == k).sum() > 20:
                 totals[name].append(picture[labels == k].mean(axis=0))
-    for names in (GROUNDS, THINGS):
+    for names in (GROUNDS, ("balloon", "star"), ("ring", "tent")):
         means = np.stack([np.mean(totals[name], axis=0) for name in names])
         spread = np.mean([np.std(totals[name], axis=0) for name in names])
         assert means.std(axis=0).max() < 0.4 * spread
