@@ -1,8 +1,8 @@
 """The built-in data set `scenes`: patchwork hills, floating shapes, powerlines and beacons, made on this machine.
 
 Hills share their colours and are told apart by texture only; so do balloons and stars, rings and tents, which differ
-in outline only. Beacons are rare, powerlines thin, and the test split is painted with textures that train and val never show. Writes ordinary files once
-into the cache; reading them back is the business of whoever reads any other folder.
+in outline only. Beacons are rare, powerlines thin, and the test split is painted with textures that train and val never
+show. Writes ordinary files once into the cache; reading them back is the business of whoever reads any other folder.
 """
 
 from __future__ import annotations
