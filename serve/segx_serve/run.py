@@ -12,6 +12,8 @@ from types import FrameType
 
 import uvicorn
 
+from segx_core import onnx_metadata
+from segx_core.card import METADATA_KEY
 from segx_core.errors import ConfigError, ModelError, SetupError
 from segx_core.predictor import Predictor
 from segx_core.progress import console
@@ -34,7 +36,7 @@ def serve(
     Args:
         models: ONNX files; each is served under its file name without `.onnx`.
         provider: as `Predictor.load` takes it.
-        card: the card of third-party files, as YAML.
+        card: the card of third-party files, as YAML; of several files only those without a card of their own get it.
         force: serve files that the quality gate rejected, too.
 
     Raises:
@@ -46,7 +48,10 @@ def serve(
     named = names(models)
     listener = bind(settings)
     try:
-        predictors = {name: load(path, settings, provider, card, force) for name, path in named.items()}
+        predictors = {
+            name: load(path, settings, provider, card_for(path, card, len(named)), force)
+            for name, path in named.items()
+        }
         app = create_app(predictors, settings)
         server = make_server(app, settings)
         _announce(predictors, settings, listener)
@@ -93,6 +98,13 @@ def load(path: Path, settings: Settings, provider: str, card: Path | None, force
             "Export it anew with other settings, or serve it all the same with --force.",
         )
     return predictor
+
+
+def card_for(path: Path, card: Path | None, files: int) -> Path | None:
+    """The card given by the user, where this file is meant by it."""
+    if card is None or files == 1:
+        return card
+    return None if METADATA_KEY in onnx_metadata.read(path) else card
 
 
 def bind(settings: Settings) -> socket.socket:

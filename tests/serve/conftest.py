@@ -144,8 +144,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", card())
 
 
-def write_model(path: Path, described: Card) -> Path:
-    """Write the brightness model with a card inside."""
+def write_model(path: Path, described: Card | None) -> Path:
+    """Write the brightness model, with a card inside or as a third party would."""
     nodes = [
         helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["real", "axes"], ["mean"], keepdims=0),
@@ -164,7 +164,8 @@ def write_model(path: Path, described: Card) -> Path:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {METADATA_KEY: to_json(described)})
+    if described is not None:
+        helper.set_model_props(model, {METADATA_KEY: to_json(described)})
     onnx.save(model, path)
     return path
 
