@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,9 @@ SEED = 20
 HEIGHT, WIDTH = 96, 128
 COUNTS = {"train": 540, "val": 96, "test": 96}
 """Pictures in each split."""
+
+ABANDONED_S = 3600
+"""Age in seconds at which a half-made folder belongs to nobody any more; making one takes well under a minute."""
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (135, 190, 235),
@@ -101,6 +106,10 @@ def make_scenes(final: Path, seed: int, counts: Mapping[str, int]) -> None:
         ) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
+    for left in final.parent.glob(f".{final.name}-*"):  # of processes killed on the way
+        with suppress(FileNotFoundError):  # its maker just finished
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_scenes(folder: Path, seed: int, counts: Mapping[str, int]) -> None:

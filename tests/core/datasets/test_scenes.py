@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -140,29 +140,29 @@ def test_the_cache_is_in_the_home_folder_unless_named(tmp_path: Path, monkeypatc
 
 def test_processes_at_once_agree_and_leave_nothing_over(tmp_path: Path, small: Path) -> None:
     final = tmp_path / "new" / "cache" / "few"
-    context = multiprocessing.get_context("fork")
-    jobs = [context.Process(target=scenes.make_scenes, args=(final, 5, FEW)) for _ in range(3)]
+    jobs = [start(MAKE, final, "3 2 2") for _ in range(3)]
     for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
-        assert job.exitcode == 0
+        _, errors = job.communicate(timeout=120)
+        assert job.returncode == 0, errors
     assert [path.name for path in final.parent.iterdir()] == ["few"]
     assert contents(final) == contents(small)
 
 
 def test_a_killed_process_leaves_no_half_data_set(tmp_path: Path, small: Path) -> None:
     final = tmp_path / "few"
-    job = multiprocessing.get_context("fork").Process(target=scenes.make_scenes, args=(final, 5, {"train": 5000}))
-    job.start()
+    job = start(MAKE, final, "5000 0 0")
     while not list(tmp_path.rglob("train_0001.png")):
-        time.sleep(0.01)
-    assert job.pid is not None
-    os.kill(job.pid, signal.SIGKILL)
-    job.join()
+        assert job.poll() is None
+        time.sleep(0.02)
+    job.kill()
+    job.communicate()
     assert not final.exists()
+    (left,) = tmp_path.iterdir()
+    hours_ago = time.time() - 2 * scenes.ABANDONED_S
+    os.utime(left, (hours_ago, hours_ago))
     scenes.make_scenes(final, 5, FEW)
     assert contents(final) == contents(small)
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
@@ -183,30 +183,37 @@ def test_something_else_under_the_name_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_says_so_and_cleans_up(tmp_path: Path) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full to meet a real full disk")
-    final = tmp_path / "few"
-    pictures = {"train": 1}
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    job = context.Process(target=make_with_little_room, args=(final, pictures, sender))
-    job.start()
-    message = receiver.recv()
-    job.join()
-    assert "SEGX_CACHE" in message
+    pytest.importorskip("resource", reason="needs a limit on file sizes to stand for a full disk")
+    job = start(LITTLE_ROOM + MAKE, tmp_path / "few", "1 0 0")
+    _, errors = job.communicate(timeout=120)
+    assert "SetupError" in errors
+    assert "SEGX_CACHE" in errors
     assert list(tmp_path.iterdir()) == []
 
 
-def make_with_little_room(final: Path, counts: dict[str, int], sender: multiprocessing.connection.Connection) -> None:
-    import resource
+MAKE = """
+import pathlib, sys
+from segx_core.datasets import scenes
+counts = dict(zip(("train", "val", "test"), map(int, sys.argv[2].split())))
+scenes.make_scenes(pathlib.Path(sys.argv[1]), 5, counts)
+"""
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails with EFBIG, as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    try:
-        scenes.make_scenes(final, 5, counts)
-        sender.send("no error")
-    except SetupError as error:
-        sender.send(str(error))
+LITTLE_ROOM = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails with EFBIG, as it fails on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+"""
+
+
+def start(code: str, final: Path, counts: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(final), counts],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
