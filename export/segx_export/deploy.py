@@ -117,7 +117,7 @@ def _trace(network: nn.Module, multiple: int, opset: int) -> ModelProto:
             program, dynamo=True, input_names=["image"], output_names=["logits"], opset_version=opset, verbose=False
         )
     assert exported is not None
-    return cast(ModelProto, exported.model_proto)
+    return exported.model_proto
 
 
 def _rename(model: ModelProto, old: str, new: str) -> None:

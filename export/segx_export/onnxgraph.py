@@ -37,7 +37,9 @@ def constants(graph: GraphProto) -> dict[str, NDArray[np.generic]]:
     table = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            table |= {node.output[0]: numpy_helper.to_array(item.t) for item in node.attribute if item.name == "value"}
+            table.update(
+                (node.output[0], numpy_helper.to_array(item.t)) for item in node.attribute if item.name == "value"
+            )
     return table
 
 

@@ -98,4 +98,5 @@ def _picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArra
     n, height, width = shape
     coarse = random.integers(0, 256, (n, height // 16 + 1, width // 16 + 1, 3))
     smooth = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
-    return np.clip(smooth + random.integers(-20, 21, smooth.shape), 0, 255).astype(np.uint8)
+    noisy: NDArray[np.uint8] = np.clip(smooth + random.integers(-20, 21, smooth.shape), 0, 255).astype(np.uint8)
+    return noisy

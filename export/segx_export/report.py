@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from segx_core.card import Gate, Measurement
+from segx_core.errors import GateError
 from segx_export.parity import Parity
 from segx_export.placement import Placement
 
@@ -104,3 +105,11 @@ class ExportReport:
                 "not kept" if file.path is None else str(file.path),
             )
         return table
+
+
+class ExportRejectedError(GateError):
+    """The gate refused every file that was asked for; `report` says what was measured, as for a good export."""
+
+    def __init__(self, report: ExportReport, expected: str, got: str, cure: str = "") -> None:
+        super().__init__(expected, got, cure)
+        self.report = report
