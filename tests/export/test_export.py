@@ -140,6 +140,9 @@ def test_a_run_becomes_a_measured_float_file(run):
     assert report.parity.agreement > 0.999
     assert Predictor.load(run / "model.fp32.onnx", provider="cpu").card.gate.status == "reference"
     assert report.measurements[0].images == 8
+    operators = {node.op_type for node in onnx.load(run / "model.fp32.onnx").graph.node}
+    assert "Conv" in operators
+    assert "BatchNormalization" not in operators
 
 
 def test_what_is_no_run_is_refused(tmp_path, run):
