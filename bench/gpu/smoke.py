@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def pictures() -> NDArray[np.uint8]:
     """(PICTURES, SIDE, SIDE, 3) uint8 with structure at two scales."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (PICTURES, SIDE // 32, SIDE // 32, 3)).repeat(32, axis=1).repeat(32, axis=2)
-    return np.clip(coarse + random.integers(-30, 31, coarse.shape), 0, 255).astype(np.uint8)
+    noisy: NDArray[np.uint8] = np.clip(coarse + random.integers(-30, 31, coarse.shape), 0, 255).astype(np.uint8)
+    return noisy
 
 
 def latencies(predictor: Predictor, file: Path, batch: NDArray[np.uint8]) -> tuple[float, float]:
@@ -111,7 +113,10 @@ def latencies(predictor: Predictor, file: Path, batch: NDArray[np.uint8]) -> tup
     options.log_severity_level = 3
     raw = onnxruntime.InferenceSession(str(file), options, providers=[runtime.CUDA, runtime.CPU])
     output = predictor.card.prediction.name
-    calls = (lambda: predictor.run(batch), lambda: raw.run([output], {predictor.card.image.name: batch}))
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: predictor.run(batch),
+        lambda: raw.run([output], {predictor.card.image.name: batch}),
+    )
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(TURNS + 5):
         for call, record in zip(calls, times, strict=True):
