@@ -14,6 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from segx_core.cv import cv2
+
 
 class ScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
     """A random window, resized to (height, width) at a scale drawn log-uniformly from `scale`.
@@ -56,6 +58,28 @@ class ScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision ships no typ
         return functional.resized_crop(inpt, *params["box"], list(self.size), interpolation=mode, antialias=True)
 
 
+class Compress(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
+    """JPEG artefacts at a random quality of `qualities`. torchvision's own codec is on its way out (0.29)."""
+
+    def __init__(self, qualities: tuple[int, int]) -> None:
+        super().__init__()
+        self.qualities = qualities
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the quality."""
+        low, high = self.qualities
+        return {"quality": int(torch.randint(low, high + 1, ()).item())}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Encode and decode a picture (3, H, W) uint8; leave a mask alone."""
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        pixels = inpt.permute(1, 2, 0).contiguous().numpy()
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])
+        again = torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_COLOR)).permute(2, 0, 1).contiguous()
+        return tv_tensors.wrap(again, like=inpt)
+
+
 def preset(name: Literal["none", "light", "strong"], size: tuple[int, int], ignore_index: int) -> list[v2.Transform]:
     """The transforms of one preset; all end in pictures of `size` (height, width)."""
     match name:
@@ -74,7 +98,7 @@ def preset(name: Literal["none", "light", "strong"], size: tuple[int, int], igno
                 v2.ColorJitter(0.4, 0.4, 0.4, 0.06),
                 v2.RandomGrayscale(0.05),
                 v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], 0.3),
-                v2.RandomApply([v2.JPEG((40, 95))], 0.2),
+                v2.RandomApply([Compress((40, 95))], 0.2),
             ]
 
 

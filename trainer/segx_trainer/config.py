@@ -30,6 +30,8 @@ class TrainConfig(BaseModel):
     """A name of segmentation-models-pytorch, or any timm network with features."""
     encoder_weights: str = "imagenet"
     """`imagenet` (through timm's hub), `none`, or the path of a state dict in torchvision's or timm's layout."""
+    encoder_depth: int = Field(default=5, ge=3, le=5)
+    """Stages of the encoder that are used; each halves the picture. deeplabv3plus and fpn take all 5."""
     decoder_channels: int | None = Field(default=None, ge=8)
     """Width of the decoder; None takes the network's usual one. U-Net halves it at every finer level."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
@@ -84,6 +86,8 @@ class TrainConfig(BaseModel):
     def _consistent(self) -> Self:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("give epochs or steps, not both")
+        if self.encoder_depth != 5 and self.model != "unet":
+            raise ValueError("encoder_depth other than 5 needs model 'unet'")
         if self.size is not None and min(self.size) < 32:
             raise ValueError("size must be at least 32x32")
         return self

@@ -115,6 +115,7 @@ def train_loader(
         Visits(pictures, transforms, config.seed),
         batch_sampler=Batches(plan, first, last),
         num_workers=workers,
+        generator=torch.Generator(),  # the loader draws a seed of its own, which must not shift the network's stream
         pin_memory=pin,
     )
 

@@ -40,7 +40,7 @@ class SegmentationNet(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         num_classes: int,
-        size_multiple: int = 32,
+        size_multiple: int,
     ) -> None:
         super().__init__()
         self.encoder = cast(nn.Module, body.encoder)
@@ -78,12 +78,15 @@ def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
             case "unet":
                 if rate is not None:
                     raise ConfigError("no dropout with model 'unet', which has none", f"dropout {rate}")
-                top = width or _UNET_CHANNELS
-                options["decoder_channels"] = tuple(max(8, top >> level) for level in range(5))
+                top, depth = width or _UNET_CHANNELS, config.encoder_depth
+                options["encoder_depth"] = depth
+                options["decoder_channels"] = tuple(max(8, top >> level) for level in range(depth))
                 body = Unet(**options)
             case "fpn":
                 if width is not None:
-                    options |= {"decoder_pyramid_channels": width, "decoder_segmentation_channels": width // 2}
+                    # Its group normalisation has 32 groups.
+                    segmentation = max(32, width // 64 * 32)
+                    options |= {"decoder_pyramid_channels": width, "decoder_segmentation_channels": segmentation}
                 if rate is not None:
                     options["decoder_dropout"] = rate
                 body = FPN(**options)
@@ -97,7 +100,7 @@ def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
         raise ConfigError(
             f"an encoder that fits model '{config.model}'", f"'{config.encoder}' ({error})", "Try 'resnet18'."
         ) from error
-    return SegmentationNet(body, mean, std, num_classes)
+    return SegmentationNet(body, mean, std, num_classes, size_multiple=2**config.encoder_depth)
 
 
 def _encoder_name(name: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from segx_core import atomic, picture
 from segx_core.card import Color
+from segx_core.cv import cv2
 from segx_trainer.loading import Pictures
 from segx_trainer.networks import SegmentationNet
 
@@ -22,13 +22,16 @@ _PREVIEW_ROWS = 4
 _PREVIEW_WIDTH = 320  # pixels of one picture in the preview
 
 
-def draw_curves(path: Path, records: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+def draw_curves(
+    path: Path, records: Sequence[dict[str, Any]], classes: Sequence[str], palette: Sequence[Color]
+) -> None:
     """Loss with its terms, learning rate, mIoU and IoU per class over the steps.
 
     Args:
         path: the PNG to write.
         records: the lines of metrics.jsonl.
         classes: their names, in order of index.
+        palette: one colour each.
     """
     steps = [record for record in records if record["kind"] == "train"]
     checks = [record for record in records if record["kind"] == "val"]
@@ -52,13 +55,10 @@ def draw_curves(path: Path, records: Sequence[dict[str, Any]], classes: Sequence
     score.set(xlabel="step", ylim=(0, 1))
     score.legend(frameon=False, loc="lower right")
     score.grid(alpha=0.3)
-    for name in classes:
-        each.plot(
-            at,
-            [np.nan if r["per_class_iou"][name] is None else r["per_class_iou"][name] for r in checks],
-            linewidth=1,
-            label=name,
-        )
+    for name, color in zip(classes, palette, strict=True):
+        values = [np.nan if r["per_class_iou"][name] is None else r["per_class_iou"][name] for r in checks]
+        shade = tuple(0.85 * channel / 255 for channel in color)  # white lines would vanish on white
+        each.plot(at, values, color=shade, marker="o", markersize=3, linewidth=1.2, label=name)
     each.set(title="validation IoU per class", xlabel="step", ylim=(0, 1))
     each.grid(alpha=0.3)
     if len(classes) <= 24:

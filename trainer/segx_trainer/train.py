@@ -210,7 +210,7 @@ def _fit(
             improved = _check(state, held_out, device, plan.batch_size, data, log, epoch)
             if improved:
                 _save_best(run, state, config, data, epoch)
-            plots.draw_curves(run / "curves.png", log.records, data.classes)
+            plots.draw_curves(run / "curves.png", log.records, data.classes, data.palette)
             plots.draw_preview(run / "preview.png", network, held_out, data.palette, device)
             window.restart()
         done: Ending | None = None

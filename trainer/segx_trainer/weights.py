@@ -84,7 +84,7 @@ def _fill(encoder: nn.Module, state: dict[str, Tensor], name: str, source: str) 
             found[target] = value
     missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
     shapes = [key for key, value in found.items() if value.shape != wanted[key].shape]
-    strange = [key for key in left if not key.startswith(_CLASSIFIERS)]
+    strange = [key for key in left if not _plain(key).startswith(_CLASSIFIERS)]
     if missing or shapes or strange:
         example = next(iter([*missing, *shapes, *strange]))
         raise ConfigError(
@@ -97,11 +97,11 @@ def _fill(encoder: nn.Module, state: dict[str, Tensor], name: str, source: str) 
 
 
 def _match(key: str, inner: str, wanted: dict[str, Any]) -> str | None:
-    plain = key
-    while True:
-        if f"{inner}{plain}" in wanted:
-            return f"{inner}{plain}"
-        prefix = next((prefix for prefix in _PREFIXES if plain.startswith(prefix)), None)
-        if prefix is None:
-            return None
-        plain = plain.removeprefix(prefix)
+    return next((name for name in (inner + key, inner + _plain(key)) if name in wanted), None)
+
+
+def _plain(key: str) -> str:
+    """A key without the prefixes that wrappers put before it."""
+    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(prefix)
+    return key

@@ -1,0 +1,5 @@
+"""`python -m segx`."""
+
+from segx.cli import main
+
+main()

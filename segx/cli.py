@@ -1,0 +1,243 @@
+"""The command: one thin function a verb. Every verb reads its options, calls one part of segx, and prints.
+
+Parts are imported inside the verbs, so that `segx --help` needs neither torch nor ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segx import __version__
+from segx_core.errors import SegxError, SetupError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="segx",
+    help="Semantic segmentation: train, compress, evaluate and serve, with one ONNX file in between.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[str, typer.Argument(help="Folder, dataset.yaml, or the built-in name 'scenes'.", show_default=False)]
+Models = Annotated[list[Path], typer.Argument(help="ONNX files made by segx export.", show_default=False)]
+JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")]
+Provider = Annotated[str, typer.Option(help="auto, cpu or cuda. cuda that is not there is an error.")]
+CardFile = Annotated[Path | None, typer.Option("--card", help="YAML card of an ONNX file that carries none.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"segx {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder to write.", show_default=False)],
+    config: Annotated[Path | None, typer.Option(help="YAML file of config keys; options win over it.")] = None,
+    model: Annotated[str | None, typer.Option(help="unet, fpn or deeplabv3plus. [default: unet]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="smp or timm encoder. [default: resnet18]")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="imagenet, none, or a state dict file. [default: imagenet]")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help='Expression such as "ce + 0.5*dice". [default: ce]')] = None,
+    augment: Annotated[str | None, typer.Option(help="none, light or strong. [default: light]")] = None,
+    size: Annotated[str | None, typer.Option(help="Training crop HxW. [default: what fits, 512 at most]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split. [default: 50]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step. [default: 8]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, sgd or adam. [default: adamw]")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop once reached, for example miou=0.70; exit 1 if not.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after N validations without a better mIoU.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any config key, key=value; repeatable.")] = None,
+    json: JsonOut = None,
+) -> None:
+    """Train a network into a run folder.
+
+    Example: segx train scenes --out runs/first --encoder-weights none --loss "ce + 0.5*dice" --epochs 20
+    """
+    _need_training()
+    from segx.training import run_training
+
+    options: dict[str, Any] = {
+        "data": data,
+        "model": model,
+        "encoder": encoder,
+        "encoder_weights": encoder_weights,
+        "loss": loss,
+        "augment": augment,
+        "size": size,
+        "epochs": epochs,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "optimizer": optimizer,
+        "until": until,
+        "patience": patience,
+        "seed": seed,
+        "device": device,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    run_training(given, config, set_ or [], out, resume, json)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of segx train.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="File to write. [default: RUN/model.PRECISION.onnx]")] = None,
+    quantize: Annotated[
+        bool, typer.Option("--quantize", help="int8 if it passes the gate, else w8, else exit 1.")
+    ] = False,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16, w8 or int8. [default: fp32]")] = None,
+    data: Annotated[str | None, typer.Option(help="Data for calibration and gate. [default: the run's own]")] = None,
+    max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not measure quality; the file says so.")] = False,
+    outputs: Annotated[str, typer.Option(help="classmap or probabilities.")] = "classmap",
+    json: JsonOut = None,
+) -> None:
+    """Export a run to ONNX, compressed and measured if asked.
+
+    Example: segx export runs/first --quantize
+    """
+    _need_training()
+    from segx.exporting import run_export
+
+    run_export(run, out, quantize, precision, data, max_drop, not no_gate, outputs, json)
+
+
+@app.command(name="eval")
+def evaluate(
+    models: Models,
+    data: Annotated[str, typer.Option(help="Folder, dataset.yaml, or 'scenes'.", show_default=False)],
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    provider: Provider = "auto",
+    card: CardFile = None,
+    limit: Annotated[int | None, typer.Option(help="Score only so many pictures, evenly spread.", min=1)] = None,
+    json: JsonOut = None,
+) -> None:
+    """Score model files side by side on labelled pictures.
+
+    Example: segx eval runs/first/model.fp32.onnx runs/first/model.int8.onnx --data scenes --split test
+    """
+    from rich.console import Console
+
+    from segx_core.datasets import open_dataset
+    from segx_evaluate import report
+    from segx_evaluate.run import evaluate_many
+
+    results = evaluate_many(models, open_dataset(data), split, provider=provider, card=card, limit=limit)
+    Console().print(report.table(results))
+    if json:
+        report.write_json(json, report.to_json(results, data=data, split=split))
+
+
+@app.command()
+def serve(
+    models: Models,
+    card: CardFile = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    provider: Provider = "auto",
+    max_batch: Annotated[int, typer.Option(help="Most pictures run together.")] = 16,
+    max_wait_ms: Annotated[float, typer.Option(help="Milliseconds to wait for a fuller batch.")] = 0.0,
+    max_body: Annotated[str, typer.Option(help="Largest request body.")] = "32MiB",
+    max_pixels: Annotated[str, typer.Option(help="Largest picture.")] = "64M",
+    max_queue: Annotated[int, typer.Option(help="Most requests inside at once; more get 503.")] = 64,
+    read_timeout: Annotated[float, typer.Option(help="Seconds a client may stay silent.")] = 10.0,
+    deadline_ms: Annotated[float, typer.Option(help="Milliseconds a request may wait; 0 is for ever.")] = 30_000.0,
+    force: Annotated[bool, typer.Option("--force", help="Serve files the quality gate rejected, too.")] = False,
+) -> None:
+    """Serve model files over HTTP, with a web page.
+
+    Example: segx serve runs/first/model.int8.onnx --port 8000
+    """
+    from segx_serve.run import serve as run_server
+    from segx_serve.settings import build_settings, parse_size
+
+    settings = build_settings(
+        host=host,
+        port=port,
+        max_batch=max_batch,
+        max_wait_ms=max_wait_ms,
+        max_body=parse_size(max_body),
+        max_pixels=parse_size(max_pixels),
+        max_queue=max_queue,
+        read_timeout=read_timeout,
+        deadline_ms=deadline_ms,
+    )
+    run_server(models, settings, provider=provider, card=card, force=force)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="ONNX file made by segx export.", show_default=False)],
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders or videos.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write blended pictures to OUT/overlay.")] = False,
+    format: Annotated[str, typer.Option(help="png, coco or polygons.")] = "png",
+    provider: Provider = "auto",
+    card: CardFile = None,
+) -> None:
+    """Segment pictures into files.
+
+    Example: segx predict runs/first/model.int8.onnx holiday/*.jpg --out masks --overlay
+    """
+    from segx_core.predictor import Predictor
+    from segx_evaluate.predict import predict_files
+
+    predict_files(Predictor.load(model, provider=provider, card=card), inputs, out, overlay=overlay, format=format)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write; made anew.")] = Path("segx-demo"),
+    seconds: Annotated[int, typer.Option(hidden=True, help="Time to train, roughly.")] = 0,
+) -> None:
+    """Go the whole way on generated pictures: train, compress, evaluate, serve. A few minutes on two cores.
+
+    Example: segx demo
+    """
+    _need_training()
+    from segx.demo import run_demo
+
+    run_demo(out)
+
+
+def _need_training() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "segmentation_models_pytorch", "onnx") if find_spec(name) is None]
+    if missing:
+        raise SetupError(
+            "the training libraries", f"no {', '.join(missing)}", 'Install them with: pip install "segx[train]"'
+        )
+
+
+def main() -> None:
+    """Run the command; exit 0 ok, 1 a gate failed, 2 bad input, 130 Ctrl-C."""
+    try:
+        app(standalone_mode=True)
+    except SegxError as error:
+        _say(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; everything written so far is kept.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _say(error: SegxError) -> None:
+    typer.echo(f"segx: expected {error.expected}\n      got {error.got}", err=True)
+    if error.cure:
+        typer.echo(f"      {error.cure}", err=True)
