@@ -113,8 +113,18 @@ def export(
     """
     _need_training()
     from segx.exporting import run_export
+    from segx_export.settings import ExportSettings
 
-    run_export(run, out, quantize, precision, data, max_drop, not no_gate, outputs, json)
+    settings = ExportSettings(
+        precision=precision,
+        quantize=quantize,
+        out=out,
+        data=data,
+        max_drop=max_drop,
+        gate=not no_gate,
+        outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
+    )
+    run_export(run, settings, json)
 
 
 @app.command(name="eval")
@@ -164,9 +174,9 @@ def serve(
     Example: segx serve runs/first/model.int8.onnx --port 8000
     """
     from segx_serve.run import serve as run_server
-    from segx_serve.settings import build_settings, parse_size
+    from segx_serve.settings import Settings, parse_size
 
-    settings = build_settings(
+    settings = Settings(
         host=host,
         port=port,
         max_batch=max_batch,
@@ -197,13 +207,12 @@ def predict(
     from segx_core.predictor import Predictor
     from segx_evaluate.predict import predict_files
 
-    predict_files(Predictor.load(model, provider=provider, card=card), inputs, out, overlay=overlay, format=format)
+    predict_files(Predictor.load(model, provider=provider, card=card), inputs, out, overlay=overlay, format=format)  # type: ignore[arg-type]  # it refuses other words itself
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write; made anew.")] = Path("segx-demo"),
-    seconds: Annotated[int, typer.Option(hidden=True, help="Time to train, roughly.")] = 0,
 ) -> None:
     """Go the whole way on generated pictures: train, compress, evaluate, serve. A few minutes on two cores.
 

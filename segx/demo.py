@@ -53,14 +53,17 @@ def demo_config() -> TrainConfig:
         {
             "data": "scenes",
             "model": "unet",
-            "encoder": "resnet18",
+            "encoder": "regnetx_002",
+            "encoder_depth": 4,
             "encoder_weights": "none",
-            "decoder_channels": 128,
+            "decoder_channels": 96,
             "loss": "ce + 0.5*dice",
             "augment": "light",
-            "epochs": 24,
-            "lr": 2e-3,
-            "validate_every": 6,
+            "epochs": 14,
+            "lr": 4e-3,
+            "warmup": 0.1,
+            "schedule": "cosine",
+            "validate_every": 2,
         }
     )
 

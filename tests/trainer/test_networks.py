@@ -23,7 +23,7 @@ def test_any_size_in_the_same_size_out(make_config: Any, model: str, encoder: st
 
 def test_the_network_normalises_its_own_input(make_config: Any) -> None:
     network = build_network(make_config(encoder="resnet18"), 3).eval()
-    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     mean, std = network.mean.flatten() / 255, network.std.flatten() / 255
     assert mean.tolist() == pytest.approx([0.485, 0.456, 0.406], abs=1e-6)
     by_hand = (image / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
