@@ -87,13 +87,13 @@ class ExportReport:
     def table(self) -> Table:
         """The same for people."""
         table = Table(title="Exported")
-        for name in ("precision", "MB", "mIoU", "drop", "worst class", "same pixels", "ms", "x fp32", "gate", "file"):
-            table.add_column(name, justify="left" if name in ("precision", "worst class", "gate", "file") else "right")
+        for name in ("file", "MB", "mIoU", "drop", "worst class", "same", "ms", "x fp32", "gate"):
+            table.add_column(name, justify="left" if name in ("file", "worst class", "gate") else "right")
         base = self.files[0].measurement
         for file in self.files:
             row = file.measurement
             table.add_row(
-                file.precision,
+                f"{file.precision}, not kept" if file.path is None else file.precision,
                 f"{file.size_bytes / 1e6:.2f}",
                 "" if row is None else f"{row.miou:.4f}",
                 "" if file.drop is None else f"{file.drop:.2f}",
@@ -102,7 +102,6 @@ class ExportReport:
                 "" if row is None else f"{row.latency_ms:.1f}",
                 "" if row is None or base is None else f"{row.latency_ms / base.latency_ms:.2f}",
                 file.gate.status,
-                "not kept" if file.path is None else str(file.path),
             )
         return table
 

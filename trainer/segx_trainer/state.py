@@ -1,0 +1,80 @@
+"""Everything that changes while a run trains, and its way to the disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segx_core import card_io
+from segx_core.card import Card
+from segx_trainer import checkpoint
+from segx_trainer.config import TrainConfig
+from segx_trainer.networks import SegmentationNet
+
+
+@dataclass
+class State:
+    """The changing half of a training; the fixed half is `train.Job`."""
+
+    network: SegmentationNet
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    """Updates done."""
+    best: float = -1.0
+    """Best validation mIoU; -1 before the first validation."""
+    best_step: int = 0
+    best_scores: dict[str, float | None] | None = None
+    """IoU by class name at `best_step`."""
+    stale: int = 0
+    """Validations since the best one."""
+
+
+def save_best(run: Path, state: State, config: TrainConfig, card: Card) -> None:
+    """Write checkpoint.pt and card.json: the weights that export will take."""
+    checkpoint.save(
+        run / checkpoint.BEST,
+        {
+            "network": state.network.state_dict(),
+            "card": card_io.to_json(card),
+            "config": config.model_dump(mode="json", exclude_none=True),
+            "step": state.step,
+            "miou": state.best,
+        },
+    )
+    card_io.save(card, run / card_io.CARD_FILE)
+
+
+def save_last(run: Path, state: State, config: TrainConfig) -> None:
+    """Write last.pt: all that an exact resume needs, the generators' states included."""
+    checkpoint.save(
+        run / checkpoint.LAST,
+        {
+            "network": state.network.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scaler": state.scaler.state_dict(),
+            "step": state.step,
+            "best": state.best,
+            "best_step": state.best_step,
+            "best_scores": state.best_scores,
+            "stale": state.stale,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "config": config.model_dump(mode="json", exclude_none=True),
+        },
+    )
+
+
+def restore(state: State, saved: dict[str, Any]) -> None:
+    """Bring `state`, and torch's generators, to what `save_last` wrote."""
+    state.network.load_state_dict(saved["network"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.scaler.load_state_dict(saved["scaler"])
+    state.step, state.best, state.best_step = saved["step"], saved["best"], saved["best_step"]
+    state.best_scores, state.stale = saved["best_scores"], saved["stale"]
+    torch.set_rng_state(saved["torch_rng"])
+    if saved["cuda_rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(saved["cuda_rng"])
