@@ -59,6 +59,7 @@ def demo_config() -> TrainConfig:
             "decoder_channels": 96,
             "loss": "ce + 0.5*dice",
             "augment": "light",
+            "scale": (1.0, 1.0),
             "epochs": 14,
             "lr": 4e-3,
             "warmup": 0.1,

@@ -77,13 +77,13 @@ def write_page(
         first=html.escape(names[0]),
         second=html.escape(names[1]),
         rows="".join(
-            _row(label, [value(a) for a in group])
-            for label, value, group in (
-                ("mIoU, val", lambda r: f"{r.miou:.4f}", results),
-                ("mIoU, test (unseen textures)", lambda r: f"{r.miou:.4f}", unseen),
-                ("boundary F1, val", lambda r: f"{r.boundary_f1:.4f}", results),
-                ("median latency, ms", lambda r: f"{r.latency.p50:.2f}", results),
-                ("size, MiB", lambda r: f"{r.size_bytes / 2**20:.2f}", results),
+            _row(label, values)
+            for label, values in (
+                ("mIoU, val", [f"{result.miou:.4f}" for result in results]),
+                ("mIoU, test (unseen textures)", [f"{result.miou:.4f}" for result in unseen]),
+                ("boundary F1, val", [f"{result.boundary_f1:.4f}" for result in results]),
+                ("median latency, ms", [f"{result.latency.p50:.2f}" for result in results]),
+                ("size, MiB", [f"{result.size_bytes / 2**20:.2f}" for result in results]),
             )
         ),
         milliseconds=f"{milliseconds:.0f}",

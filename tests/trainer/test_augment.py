@@ -48,6 +48,12 @@ def test_nothing_random_at_scale_one_and_full_size() -> None:
     assert torch.equal(found[1], mask)
 
 
+def test_scale_takes_the_place_of_the_presets() -> None:
+    torch.manual_seed(0)
+    masks = [augment.apply(augment.preset("light", (64, 96), 255, (1.0, 1.0)), *picture(64, 96))[1] for _ in range(8)]
+    assert all((mask != 255).all() for mask in masks)
+
+
 def test_a_smaller_picture_is_padded_with_ignored_pixels() -> None:
     torch.manual_seed(1)
     _, mask = augment.apply(augment.preset("none", (64, 96), 255), *picture(32, 48))

@@ -37,6 +37,7 @@ def test_assignments() -> None:
         ({"data": "x", "epoch": 1}, "'epochs'"),
         ({"data": "x", "lr": -1}, "lr"),
         ({"data": "x", "size": "huge"}, "size"),
+        ({"data": "x", "scale": [2, 1]}, "smaller one first"),
         ({"data": "x", "size": "8x8"}, "32x32"),
         ({"data": "x", "epochs": 1, "steps": 1}, "not both"),
         ({"data": "x", "model": "unett"}, "unet"),

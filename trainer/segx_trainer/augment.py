@@ -80,20 +80,28 @@ class Compress(v2.Transform):  # type: ignore[misc]  # torchvision ships no type
         return tv_tensors.wrap(again, like=inpt)
 
 
-def preset(name: Literal["none", "light", "strong"], size: tuple[int, int], ignore_index: int) -> list[v2.Transform]:
-    """The transforms of one preset; all end in pictures of `size` (height, width)."""
+def preset(
+    name: Literal["none", "light", "strong"],
+    size: tuple[int, int],
+    ignore_index: int,
+    scale: tuple[float, float] | None = None,
+) -> list[v2.Transform]:
+    """The transforms of one preset; all end in pictures of `size` (height, width).
+
+    `scale` takes the place of the preset's range of zoom.
+    """
     match name:
         case "none":
-            return [ScaleCrop(size, (1.0, 1.0), ignore_index)]
+            return [ScaleCrop(size, scale or (1.0, 1.0), ignore_index)]
         case "light":
             return [
-                ScaleCrop(size, (0.6, 1.8), ignore_index),
+                ScaleCrop(size, scale or (0.6, 1.8), ignore_index),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(0.2, 0.2, 0.2, 0.02),
             ]
         case "strong":
             return [
-                ScaleCrop(size, (0.5, 2.0), ignore_index),
+                ScaleCrop(size, scale or (0.5, 2.0), ignore_index),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(0.4, 0.4, 0.4, 0.06),
                 v2.RandomGrayscale(0.05),

@@ -38,6 +38,8 @@ class TrainConfig(BaseModel):
     """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
     loss: str = "ce"
     augment: Literal["none", "light", "strong"] = "light"
+    scale: tuple[float, float] | None = None
+    """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""
     size: tuple[int, int] | None = None
     """(height, width) of training crops; None takes the largest multiple of 32 that fits, 512 at most."""
     epochs: int | None = Field(default=None, ge=1)
@@ -88,6 +90,8 @@ class TrainConfig(BaseModel):
             raise ValueError("give epochs or steps, not both")
         if self.encoder_depth != 5 and self.model != "unet":
             raise ValueError("encoder_depth other than 5 needs model 'unet'")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError("scale must be two factors above 0, the smaller one first")
         if self.size is not None and min(self.size) < 32:
             raise ValueError("size must be at least 32x32")
         return self

@@ -109,7 +109,7 @@ def train_loader(
     pictures: Pictures, config: TrainConfig, size: tuple[int, int], plan: Plan, first: int, last: int, pin: bool
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last."""
-    transforms = augment.preset(config.augment, size, pictures.data.ignore_index)
+    transforms = augment.preset(config.augment, size, pictures.data.ignore_index, config.scale)
     workers = default_workers() if config.workers is None else config.workers
     return DataLoader(
         Visits(pictures, transforms, config.seed),
