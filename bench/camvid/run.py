@@ -94,7 +94,7 @@ def read_steps(run: Path) -> list[int]:
 
 def minutes(run: Path) -> float:
     """Minutes between the first and the last line of the log."""
-    times = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    times: list[float] = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     return round((times[-1] - times[0]) / 60, 1)
 
 
