@@ -18,6 +18,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases bench docs examples
 
 install: $(VENV)/.train
 install-dev: $(VENV)/.dev
