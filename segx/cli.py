@@ -241,9 +241,10 @@ def main() -> None:
     except SegxError as error:
         _say(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; everything written so far is kept.", err=True)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer's own answer to Ctrl-C, which says nothing
+            typer.echo("Interrupted; everything written so far is kept.", err=True)
+        raise
 
 
 def _say(error: SegxError) -> None:
