@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from what `segx --help` says, at a fixed width and without colour. Run it after changing an option.
+"""Writes docs/cli.md from what `segx --help` says, at a fixed width, without colour. Run it after changing an option.
 
 It knows no option itself; tests/segx/test_surface.py fails while the page is stale.
 """

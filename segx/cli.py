@@ -43,23 +43,23 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Run folder to write.", show_default=False)],
     config: Annotated[Path | None, typer.Option(help="YAML file of config keys; options win over it.")] = None,
-    model: Annotated[str | None, typer.Option(help="unet, fpn or deeplabv3plus. [default: unet]")] = None,
-    encoder: Annotated[str | None, typer.Option(help="smp or timm encoder. [default: resnet18]")] = None,
+    model: Annotated[str | None, typer.Option(help="unet, fpn or deeplabv3plus.", show_default="unet")] = None,
+    encoder: Annotated[str | None, typer.Option(help="smp or timm encoder.", show_default="resnet18")] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option(help="imagenet, none, or a state dict file. [default: imagenet]")
+        str | None, typer.Option(help="imagenet, none, or a state dict file.", show_default="imagenet")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help='Expression such as "ce + 0.5*dice". [default: ce]')] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light or strong. [default: light]")] = None,
-    size: Annotated[str | None, typer.Option(help="Training crop HxW. [default: what fits, 512 at most]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split. [default: 50]")] = None,
+    loss: Annotated[str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce")] = None,
+    augment: Annotated[str | None, typer.Option(help="none, light or strong.", show_default="light")] = None,
+    size: Annotated[str | None, typer.Option(help="Training crop HxW.", show_default="what fits, 512 at most")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="50")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step. [default: 8]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw, sgd or adam. [default: adamw]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.", show_default="8")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="0.001")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, sgd or adam.", show_default="adamw")] = None,
     until: Annotated[str | None, typer.Option(help="Stop once reached, for example miou=0.70; exit 1 if not.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after N validations without a better mIoU.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random. [default: 0]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any config key, key=value; repeatable.")] = None,
     json: JsonOut = None,
@@ -96,12 +96,14 @@ def train(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder of segx train.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="File to write. [default: RUN/model.PRECISION.onnx]")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="RUN/model.PRECISION.onnx")] = None,
     quantize: Annotated[
         bool, typer.Option("--quantize", help="int8 if it passes the gate, else w8, else exit 1.")
     ] = False,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16, w8 or int8. [default: fp32]")] = None,
-    data: Annotated[str | None, typer.Option(help="Data for calibration and gate. [default: the run's own]")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16, w8 or int8.", show_default="fp32")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data for calibration and gate.", show_default="the run's own")
+    ] = None,
     max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not measure quality; the file says so.")] = False,
     outputs: Annotated[str, typer.Option(help="classmap or probabilities.")] = "classmap",

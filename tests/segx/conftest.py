@@ -51,10 +51,8 @@ def call(*arguments: object) -> Outcome:
         redirect_stderr(err),
         pytest.raises(SystemExit) as end,
     ):
-        main()
-        sys.exit(0)
-    code = end.value.code
-    return Outcome(0 if code is None else int(code), out.getvalue(), err.getvalue())
+        main()  # Typer leaves with SystemExit, also where all went well
+    return Outcome(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

@@ -50,7 +50,8 @@ def test_the_page_holds_everything_it_shows(exported: Any, pictures: Path, tmp_p
     results = evaluate_many(files, data, "val", provider="cpu")
     page = write_page(tmp_path, data, files, results, results, 12.4, True).read_text(encoding="utf-8")
     assert page.count("<img") == 3 * 4 + 1  # picture, truth and both files for each of three pictures; the curves
-    assert 'src="http' not in page and "href=" not in page
+    assert 'src="http' not in page
+    assert "href=" not in page
     assert "12 ms over HTTP; its PNG is byte for byte" in page
     for result in results:
         assert f"{result.miou:.4f}" in page
