@@ -141,7 +141,7 @@ class _Maker:
                     depth=400 * 0.05 ** self.random.random(),
                     x=self.between(0.02, 0.98) * self.width,
                     y=self.between(0.06, 0.9) * self.height,
-                    radius=self.between(9, 17) * self.pixel,
+                    radius=self.between(12, 20) * self.pixel,
                     angle=self.between(-0.6, 0.6),
                     finish=self.finishes[self.random.integers(len(self.finishes))],
                     first=self.colour(kind),
