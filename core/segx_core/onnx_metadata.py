@@ -2,7 +2,8 @@
 
 The card says how the session that loads the file is to be built, so it has to be read before there is one. Only the
 top level of the protobuf is walked (ModelProto, field 14 = metadata_props, each a key = 1 and a value = 2); the weights
-are skipped over unread. Knows nothing of what the metadata means. https://protobuf.dev/programming-guides/encoding/
+are skipped over unread. Of what the metadata means it knows only under which key a card stands.
+https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from segx_core.card import METADATA_KEY
 from segx_core.errors import ModelError
 
 _GRAPH, _METADATA = 7, 14
@@ -31,6 +33,19 @@ def read(path: Path) -> dict[str, str]:
         raise ModelError(f"an ONNX file at {path}", str(error.strerror or error), cure) from error
     except ValueError as error:
         raise ModelError(f"a whole ONNX file at {path}", str(error), "Export or download it again.") from error
+
+
+def card_for(path: Path, card: Path | None, files: int) -> Path | None:
+    """Which card `Predictor.load` is to be given for `path`, one of `files` model files opened together.
+
+    A card given for a single file replaces that file's own; of several files only those without one get it.
+
+    Raises:
+        ModelError: as `read`.
+    """
+    if card is None or files == 1:
+        return card
+    return None if METADATA_KEY in read(path) else card
 
 
 def _walk(file: BinaryIO, size: int) -> dict[str, str]:

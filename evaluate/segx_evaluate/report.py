@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segx_core import atomic
+from segx_core.version import segx_version
 from segx_evaluate import metrics
 from segx_evaluate.result import Result
 
@@ -33,7 +33,7 @@ def to_json(results: Sequence[Result], *, data: str, split: str) -> dict[str, An
         data: the data set as the user named it.
         split: the split's name.
     """
-    return {"segx": _version(), "data": data, "split": split, "results": [_entry(result) for result in results]}
+    return {"segx": segx_version(), "data": data, "split": split, "results": [_entry(result) for result in results]}
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
@@ -83,13 +83,6 @@ def table(results: Sequence[Result]) -> Table:
         share = area[index] / max(int(area.sum()), 1)
         row(f"IoU {name} ({share:.1%})", [_class_iou(result, name) for result in results], 4)
     return grid
-
-
-def _version() -> str:
-    try:
-        return version("segx")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "0+source"
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segx_core import onnx_metadata
-from segx_core.card import METADATA_KEY
-from segx_core.datasets import Dataset, Sample
+from segx_core.datasets import Dataset, Sample, spread
 from segx_core.errors import ConfigError, DataError
+from segx_core.onnx_metadata import card_for
 from segx_core.predictor import Predictor
 from segx_core.progress import track
 from segx_core.runner import ClassMap, UInt8
@@ -71,7 +70,7 @@ def evaluate_many(
     `card` is for third-party files: of several files, only those without a card of their own get it.
     """
     models = [
-        Predictor.load(path, provider=provider, card=_card_for(path, card, len(paths)), threads=threads)
+        Predictor.load(path, provider=provider, card=card_for(path, card, len(paths)), threads=threads)
         for path in paths
     ]
     return evaluate_together(models, dataset, split, limit=limit, timed=timed)
@@ -86,11 +85,11 @@ def evaluate_together(
             raise ConfigError(f"{option} of at least 1", str(value))
     names = _names([model.path for model in models])
     classes = [agreed_classes(model.card, dataset, name) for model, name in zip(models, names, strict=True)]
-    samples = _spread(dataset.split(split), limit)
+    samples = spread(dataset.split(split), limit)
     if not samples:
         raise DataError(f"pictures in the split '{split}' of {dataset.source}", "none")
 
-    sample = track(_spread(samples, timed), "timing", unit="pictures")
+    sample = track(spread(samples, timed), "timing", unit="pictures")
     pictures: Iterator[UInt8] = (dataset.read(chosen)[0] for chosen in sample)
     seconds = measure([model.predict for model in models], pictures)
 
@@ -159,20 +158,6 @@ def _count(
     except DataError as error:
         where = f"{error.got} ({contestant.name} on {sample.image})"
         raise DataError(error.expected, where, error.cure) from error
-
-
-def _spread(samples: Sequence[Sample], count: int | None) -> tuple[Sample, ...]:
-    """At most `count` of them, evenly spaced: neighbours in a split are often frames of one film."""
-    if count is None or count >= len(samples):
-        return tuple(samples)
-    return tuple(samples[index * len(samples) // count] for index in range(count))
-
-
-def _card_for(path: Path, card: Path | None, files: int) -> Path | None:
-    """The card given by the user, where this file is meant by it."""
-    if card is None or files == 1:
-        return card
-    return None if METADATA_KEY in onnx_metadata.read(path) else card
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from onnx import ModelProto
 
 from segx_core.card import Card, Session
-from segx_core.datasets import Dataset, Sample
+from segx_core.datasets import Dataset, Sample, spread
 from segx_core.errors import DataError
 from segx_core.progress import track
 from segx_core.runner import UInt8
@@ -59,13 +59,6 @@ def build(precision: str, model: ModelProto, card: Card, dataset: Dataset | None
 def _with(card: Card, **changes: Any) -> Card:
     """A changed copy of a card, validated again."""
     return Card.model_validate({**dict(card), **changes})
-
-
-def spread(samples: Sequence[Sample], count: int | None) -> tuple[Sample, ...]:
-    """At most `count` samples at even distances: neighbours in a split are often alike."""
-    if count is None or count >= len(samples):
-        return tuple(samples)
-    return tuple(samples[index * len(samples) // count] for index in range(count))
 
 
 def _pictures(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[UInt8]:

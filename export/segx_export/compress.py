@@ -15,12 +15,12 @@ from pathlib import Path
 from segx_core import machine, runtime
 from segx_core.card import Gate, Measurement
 from segx_core.confusion import iou
-from segx_core.datasets import Dataset
+from segx_core.datasets import Dataset, spread
 from segx_core.errors import DataError
 from segx_core.predictor import Predictor
 from segx_core.progress import console
 from segx_core.runner import UInt8
-from segx_export.candidates import Candidate, build, spread
+from segx_export.candidates import Candidate, build
 from segx_export.gate import judge
 from segx_export.measure import Quality, latencies, quality
 from segx_export.modelfile import write_model
@@ -28,6 +28,9 @@ from segx_export.parity import Parity
 from segx_export.placement import placement
 from segx_export.report import ExportRejectedError, ExportReport, FileReport
 from segx_export.settings import ExportSettings
+
+REFERENCE = "model.fp32.onnx"
+"""The float file's name in the run folder; it stands there whatever was asked for."""
 
 _CLEARLY = 0.98  # `auto` prefers another file to fp32 only if it takes less than this share of its time
 
@@ -49,7 +52,7 @@ def compress(
         DataError, SetupError: as `export_run`.
     """
     model = reference.model
-    reference_path = run / "model.fp32.onnx"
+    reference_path = run / REFERENCE
     write_model(model, reference.card, reference_path)  # stands even if a later step fails
     files = [_describe("fp32", reference, Gate(status="reference" if settings.gate else "ungated"))]
     built: dict[str, Candidate] = {"fp32": reference}

@@ -5,10 +5,10 @@ Only true things: an extension or route that does not exist is not announced.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from segx_core.card import Axis
+from segx_core.version import segx_version
 from segx_serve.http import Reply, as_json
 from segx_serve.models import Model
 from segx_serve.settings import Settings
@@ -21,14 +21,6 @@ _DATATYPES = {
     "float16": "FP16",
     "float32": "FP32",
 }
-
-
-def segx_version() -> str:
-    """The installed version; a source tree that was never installed has none."""
-    try:
-        return version("segx")
-    except PackageNotFoundError:
-        return "0+source"
 
 
 def live() -> Reply:

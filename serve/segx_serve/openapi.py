@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segx_serve.info import segx_version
+from segx_core.version import segx_version
 from segx_serve.settings import Settings
 
 Node = dict[str, Any]

@@ -12,14 +12,14 @@ from types import FrameType
 
 import uvicorn
 
-from segx_core import onnx_metadata
-from segx_core.card import METADATA_KEY
 from segx_core.errors import ConfigError, ModelError, SetupError
+from segx_core.onnx_metadata import card_for
 from segx_core.predictor import Predictor
 from segx_core.progress import console
+from segx_core.runtime import cores
 from segx_serve.app import App, create_app
 from segx_serve.protocol import protocol
-from segx_serve.settings import Settings, cores
+from segx_serve.settings import Settings
 
 _BACKLOG = 2048
 
@@ -98,13 +98,6 @@ def load(path: Path, settings: Settings, provider: str, card: Path | None, force
             "Export it anew with other settings, or serve it all the same with --force.",
         )
     return predictor
-
-
-def card_for(path: Path, card: Path | None, files: int) -> Path | None:
-    """The card given by the user, where this file is meant by it."""
-    if card is None or files == 1:
-        return card
-    return None if METADATA_KEY in onnx_metadata.read(path) else card
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -5,14 +5,14 @@ It knows nothing of where the values come from: the command line, a test, a prog
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segx_core.errors import ConfigError
+from segx_core.runtime import cores
 
 _UNITS = {
     "": 1, "b": 1,
@@ -20,13 +20,14 @@ _UNITS = {
     "m": 10**6, "mb": 10**6, "mib": 2**20,
     "g": 10**9, "gb": 10**9, "gib": 2**30,
 }  # fmt: skip
+_UNBOUNDED = 1 << 62
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
 class Settings(BaseModel):
     """How one service behaves; the same for every model in it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on. Loopback by default: whoever opens it to a network says so."""
@@ -61,13 +62,17 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _room_for_one(self) -> Self:
-        needed = self.max_body + 3 * self.max_pixels
-        if self.max_queue_bytes < needed:
+        if self.max_queue_bytes < self.largest:
             raise ValueError(
                 f"max_queue_bytes {self.max_queue_bytes} is less than one largest body and its decoded picture "
-                f"({needed}): raise it, or lower max_body or max_pixels"
+                f"({self.largest}): raise it, or lower max_body or max_pixels"
             )
         return self
+
+    @property
+    def largest(self) -> int:
+        """Bytes of one largest body and its decoded picture."""
+        return self.max_body + 3 * self.max_pixels
 
     def codec_threads(self) -> int:
         """Threads that decode and encode."""
@@ -78,11 +83,21 @@ class Settings(BaseModel):
         return self.engines or (cores() if on_cpu else 1)
 
 
-def cores() -> int:
-    """Cores this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def build_settings(**values: Any) -> Settings:
+    """Settings from what a user typed: `max_queue_bytes`, where it is not given, grows with the limits that need it.
+
+    Raises:
+        ConfigError: a value out of its range, or values that contradict each other; names the option.
+    """
+    try:
+        settings = Settings(max_queue_bytes=_UNBOUNDED, **values)
+        room = max(Settings.model_fields["max_queue_bytes"].default, settings.largest)
+        return Settings(max_queue_bytes=room, **values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        need = first["msg"].removeprefix("Input should be ")
+        raise ConfigError(f"{option} to be {need}", str(first["input"])) from None
 
 
 def parse_size(text: str) -> int:

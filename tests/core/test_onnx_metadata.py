@@ -51,3 +51,13 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path.write_bytes(data)
     with contextlib.suppress(ModelError):
         onnx_metadata.read(path)
+
+
+def test_a_card_given_for_several_files_goes_to_those_without_one(tmp_path):
+    given, own, foreign = (tmp_path / name for name in ("card.yaml", "own.onnx", "foreign.onnx"))
+    own.write_bytes(model({"segx.card": "{}"}))
+    foreign.write_bytes(model({}))
+    assert onnx_metadata.card_for(foreign, given, files=2) == given
+    assert onnx_metadata.card_for(own, given, files=2) is None
+    assert onnx_metadata.card_for(own, given, files=1) == given
+    assert onnx_metadata.card_for(own, None, files=2) is None

@@ -21,7 +21,7 @@ import pytest
 from segx_core.card import Gate
 from segx_core.errors import ConfigError, ModelError, SetupError
 from segx_serve import Settings
-from segx_serve.run import bind, card_for, load, names, serve, url
+from segx_serve.run import bind, load, names, serve, url
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,16 +62,6 @@ def test_a_rejected_model_needs_force(kit: SimpleNamespace, tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"mIoU fell by 3\.1 points.*--force"):
         load(path, Settings(), "cpu", None, force=False)
     assert load(path, Settings(), "cpu", None, force=True).card.gate == gate
-
-
-def test_a_given_card_leaves_the_cards_of_other_files_alone(
-    kit: SimpleNamespace, model_file: Path, tmp_path: Path
-) -> None:
-    given = tmp_path / "card.yaml"
-    foreign = kit.write_model(tmp_path / "foreign.onnx", None)
-    assert card_for(foreign, given, files=2) == given
-    assert card_for(model_file, given, files=2) is None
-    assert card_for(model_file, given, files=1) == given
 
 
 def test_an_error_while_loading_frees_the_port(tmp_path: Path, free_port: int) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from segx_core.errors import ConfigError
-from segx_serve.settings import Settings, parse_size
+from segx_serve.settings import Settings, build_settings, parse_size
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,17 @@ def test_engines_follow_cores_only_on_the_cpu() -> None:
 
 def test_settings_listen_on_loopback_unless_told() -> None:
     assert Settings().host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_queue", 0), ("port", 70_000), ("read_timeout", 0.0), ("deadline_ms", -1.0), ("max_wait_ms", float("nan"))],
+)
+def test_an_option_out_of_range_is_named_as_users_know_it(option: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} to be"):
+        build_settings(**{option: value})
+
+
+def test_room_in_the_queue_grows_with_the_largest_picture() -> None:
+    assert build_settings().max_queue_bytes == Settings().max_queue_bytes
+    assert build_settings(max_pixels=10**9, max_body=5).max_queue_bytes == 3 * 10**9 + 5

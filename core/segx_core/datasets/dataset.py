@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,3 +133,10 @@ class Dataset:
             return Path(os.path.relpath(path, self.root)).as_posix(), path.stat().st_size
         except OSError as error:
             raise DataError("every file of the data set still in place", f"{path}: {error.strerror}") from error
+
+
+def spread(samples: Sequence[Sample], count: int | None) -> tuple[Sample, ...]:
+    """At most `count` samples at even distances, all for None: neighbours in a split are often frames of one film."""
+    if count is None or count >= len(samples):
+        return tuple(samples)
+    return tuple(samples[index * len(samples) // count] for index in range(count))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segx_core.datasets.dataset import Sample
+from segx_core.datasets.dataset import Dataset, Modality, Sample
 from segx_core.datasets.labels import Labels
 from segx_core.errors import DataError
 
@@ -25,6 +25,24 @@ class Layout:
     notes: tuple[str, ...] = ()
     labels: Labels | None = None
     """What the masks mean, where the layout itself tells (CamVid's eleven classes, VOC's twenty-one)."""
+
+
+def dataset(root: Path, source: str, layout: Layout, labels: Labels, modalities: Mapping[str, Modality]) -> Dataset:
+    """A folder that was understood, with what its masks mean, as a Dataset; a missing val split is taken from train."""
+    splits, note = with_validation(layout.splits)
+    return Dataset(
+        root=root.resolve(),
+        source=source,
+        layout=layout.name,
+        classes=labels.classes,
+        palette=labels.palette,
+        ignore_index=labels.ignore_index,
+        encoding=labels.encoding,
+        splits=splits,
+        notes=(*layout.notes, *labels.notes, *([note] if note else [])),
+        inferred=labels.inferred,
+        modalities=modalities,
+    )
 
 
 def files(folder: Path, suffixes: frozenset[str]) -> list[Path]:

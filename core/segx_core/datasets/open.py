@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segx_core.datasets import camvid, class_file, folders, infer, voc, yaml_file
 from segx_core.datasets.dataset import Dataset
-from segx_core.datasets.layout import Layout, listed, with_validation
+from segx_core.datasets.layout import Layout, dataset, listed
 from segx_core.errors import DataError
 
 YAML_NAMES = ("dataset.yaml", "dataset.yml")
@@ -64,19 +64,7 @@ def _from_layout(root: Path, source: str) -> Dataset:
     layout = find_layout(root)
     masks = [sample.mask for samples in layout.splits.values() for sample in samples]
     labels = layout.labels or class_file.find(root, masks) or infer.labels(masks)
-    splits, note = with_validation(layout.splits)
-    return Dataset(
-        root=root.resolve(),
-        source=source,
-        layout=layout.name,
-        classes=labels.classes,
-        palette=labels.palette,
-        ignore_index=labels.ignore_index,
-        encoding=labels.encoding,
-        splits=splits,
-        notes=(*layout.notes, *labels.notes, *([note] if note else [])),
-        inferred=labels.inferred,
-    )
+    return dataset(root, source, layout, labels, {})
 
 
 def _alike(path: Path) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segx_core.datasets import class_file, infer
 from segx_core.datasets.dataset import Dataset, Modality, Sample
 from segx_core.datasets.labels import Labels, free_ignore
-from segx_core.datasets.layout import Layout, pair, with_validation
+from segx_core.datasets.layout import Layout, dataset, pair
 from segx_core.datasets.masks import MASK_SUFFIXES, Color, MaskEncoding
 from segx_core.errors import DataError, near
 from segx_core.palette import default_palette
@@ -78,20 +78,8 @@ def read(path: Path, source: str, find_layout: Callable[[Path], Layout]) -> Data
     layout = _by_globs(root, file.splits, path) if file.splits else find_layout(root)
     masks = [sample.mask for samples in layout.splits.values() for sample in samples]
     labels = _labels(file, path, root, layout, masks)
-    splits, note = with_validation(layout.splits)
-    return Dataset(
-        root=root.resolve(),
-        source=source,
-        layout=layout.name,
-        classes=labels.classes,
-        palette=labels.palette,
-        ignore_index=labels.ignore_index,
-        encoding=labels.encoding,
-        splits=splits,
-        notes=(*layout.notes, *labels.notes, *([note] if note else [])),
-        inferred=labels.inferred,
-        modalities={name: Modality(one.path, one.scale, one.unit) for name, one in file.modalities.items()},
-    )
+    modalities = {name: Modality(one.path, one.scale, one.unit) for name, one in file.modalities.items()}
+    return dataset(root, source, layout, labels, modalities)
 
 
 def _parse(path: Path) -> _File:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segx_core.datasets import Sample, open_dataset
+from segx_core.datasets import Sample, open_dataset, spread
 from segx_core.errors import DataError, PictureError
 
 
@@ -89,3 +89,9 @@ def test_samples_and_data_sets_are_frozen(data):
     sample = data.split("val")[0]
     assert sample == Sample(sample.name, sample.image, sample.mask)
     assert hash(sample)
+
+
+def test_spread_takes_even_distances(data):
+    train = data.split("train")
+    assert spread(train, 2) == (train[0], train[2])
+    assert spread(train, None) == spread(train, 9) == train
