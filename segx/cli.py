@@ -176,9 +176,9 @@ def serve(
     Example: segx serve runs/first/model.int8.onnx --port 8000
     """
     from segx_serve.run import serve as run_server
-    from segx_serve.settings import Settings, parse_size
+    from segx_serve.settings import build_settings, parse_size
 
-    settings = Settings(
+    settings = build_settings(
         host=host,
         port=port,
         max_batch=max_batch,
@@ -209,7 +209,7 @@ def predict(
     from segx_core.predictor import Predictor
     from segx_evaluate.predict import predict_files
 
-    predict_files(Predictor.load(model, provider=provider, card=card), inputs, out, overlay=overlay, format=format)  # type: ignore[arg-type]  # it refuses other words itself
+    predict_files(Predictor.load(model, provider=provider, card=card), inputs, out, overlay=overlay, format=format)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 from segx_core import atomic, picture
 from segx_core.card import Card
@@ -30,13 +30,21 @@ class Answers(Protocol):
         ...
 
 
-@contextmanager
-def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
-    """The writer of this form; what is not on the disk yet is written when the context ends, however it ends.
+def known_format(form: str) -> Format:
+    """The format of this name.
 
     Raises:
         ConfigError: there is no such form.
     """
+    names = get_args(Format)
+    if form not in names:
+        raise ConfigError("a known --format", f"'{form}'", near(form, names))
+    return cast(Format, form)
+
+
+@contextmanager
+def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
+    """The writer of this form; what is not on the disk yet is written when the context ends, however it ends."""
     match form:
         case "png":
             yield Pngs(card, out)
@@ -48,8 +56,6 @@ def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
                 yield coco
             finally:
                 coco.write()
-        case _:
-            raise ConfigError("a known --format", f"'{form}'", near(form, ("png", "coco", "polygons")))
 
 
 class Pngs:

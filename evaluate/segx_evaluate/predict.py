@@ -15,7 +15,7 @@ from segx_core import atomic, picture
 from segx_core.errors import PictureError
 from segx_core.progress import console, track
 from segx_core.runner import UInt8
-from segx_evaluate.answers import Format, writer
+from segx_evaluate.answers import Format, known_format, writer
 from segx_evaluate.model import Model
 from segx_evaluate.plan import Job, plan
 from segx_evaluate.prefetch import prefetch
@@ -44,7 +44,7 @@ def predict_files(
     out: Path,
     *,
     overlay: bool = False,
-    format: Format = "png",
+    format: str = "png",
     opacity: float = 0.5,
     limits: picture.Limits = picture.Limits(),  # noqa: B008  frozen, so sharing it is safe
 ) -> Summary:
@@ -56,17 +56,18 @@ def predict_files(
         out: the folder to write to, made if absent: `<stem>.png` for "png", `<stem>.json` for "polygons", one
             `predictions.json` for "coco", `<stem>.mp4` for a video (overlaid, without its sound, in any format).
         overlay: also write `overlay/<stem>.png`, the picture with its classes laid over it.
-        format: the form of the answers for pictures.
+        format: the form of the answers for pictures: png, coco or polygons.
         opacity: of overlays, 0..1.
         limits: what a picture may cost.
 
     Raises:
         PictureError: some inputs could not be read; raised after all others were written, or before anything is
             when an input is missing or of no known kind.
-        ConfigError: answers would overwrite inputs or each other.
+        ConfigError: no such format, or answers would overwrite inputs or each other.
         SetupError: an answer cannot be written.
     """
     begin = time.perf_counter()
+    form = known_format(format)  # before any work, also where only videos are given
     jobs = plan(inputs, out)
     stills = [job for job in jobs if not job.video]
     films = [job for job in jobs if job.video]
@@ -81,7 +82,7 @@ def predict_files(
             return error
 
     if stills:
-        with writer(format, model.card, out) as answers:
+        with writer(form, model.card, out) as answers:
             ready = track(prefetch(stills, load), "predicting", total=len(stills), unit="pictures")
             for job, pixels in ready:
                 if isinstance(pixels, PictureError):

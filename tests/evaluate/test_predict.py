@@ -73,7 +73,11 @@ def test_polygons_are_a_file_a_picture(load, pictures: Path, tmp_path: Path) -> 
 
 def test_an_unknown_format_is_refused(load, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'coco'"):
-        predict_files(load(), [pictures], tmp_path / "out", format="cocoo")  # type: ignore[arg-type]
+        predict_files(load(), [pictures], tmp_path / "out", format="cocoo")
+    film(tmp_path / "film.avi", 1, (48, 64))
+    with pytest.raises(ConfigError, match="--format"):
+        predict_files(load(), [tmp_path / "film.avi"], tmp_path / "out", format="none")
+    assert not (tmp_path / "out").exists()
 
 
 def test_broken_pictures_are_told_at_the_end_and_the_others_done(load, pictures: Path, tmp_path: Path) -> None:
