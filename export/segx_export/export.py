@@ -10,10 +10,10 @@ from pathlib import Path
 
 from segx_core.card import Card
 from segx_core.datasets import Dataset, open_dataset
-from segx_core.errors import DataError, ModelError, SetupError
+from segx_core.errors import ConfigError, DataError, ModelError, SetupError
 from segx_core.progress import console
 from segx_export.candidates import Candidate
-from segx_export.compress import compress
+from segx_export.compress import REFERENCE, compress
 from segx_export.deploy import deploy_card, deploy_model
 from segx_export.parity import check_parity
 from segx_export.report import ExportRejectedError, ExportReport
@@ -34,6 +34,7 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
         settings: None for the defaults: a measured float32 file.
 
     Raises:
+        ConfigError: `settings.out` is a folder or the float reference.
         ModelError: `run` is no run folder, or has no usable checkpoint.
         DataError: no data, no held-out split, other classes than the run's.
         SetupError: nowhere to write, or the provider asked for does not load.
@@ -41,7 +42,7 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
         ExportRejectedError: (a GateError) every candidate lost too much; carries the report.
     """
     settings = settings or ExportSettings()
-    check_place(run, settings.out)
+    check_place(run, settings)
     loaded = load_run(run)
     dataset = open_data(loaded.card, settings)
 
@@ -59,13 +60,20 @@ def _say(text: str) -> None:
     console().print(f"export: {text}", markup=False, soft_wrap=True)
 
 
-def check_place(run: Path, out: Path | None) -> None:
+def check_place(run: Path, settings: ExportSettings) -> None:
     """Fail before the work, not after it."""
+    out = settings.out
     if not run.is_dir():
         raise ModelError("a run folder of `segx train`", f"no such folder: {run}", "Check the path.")
     if not (run / BEST).is_file():
         raise ModelError(
             f"a run folder of `segx train`, with {BEST}", f"none in {run}", "Train first: segx train DATA --out RUN."
+        )
+    if out is not None and out.is_dir():
+        raise ConfigError("a file for --out", f"the folder {out}", f"For example --out {out / 'model.onnx'}.")
+    if out is not None and settings.attempts and out.resolve() == (run / REFERENCE).resolve():
+        raise ConfigError(
+            "--out apart from the float reference, which is written in any case", str(out), "Leave --out out."
         )
     for folder in {run, (out or run / "file").absolute().parent}:
         present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())

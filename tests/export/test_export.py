@@ -18,7 +18,7 @@ from segx_core.predictor import Predictor
 from segx_export.candidates import Candidate
 from segx_export.compress import compress
 from segx_export.deploy import deploy_card
-from segx_export.export import ExportRejectedError, ExportSettings, export_run, open_data
+from segx_export.export import ExportRejectedError, ExportSettings, check_place, export_run, open_data
 from segx_trainer import checkpoint
 from segx_trainer.config import TrainConfig
 from segx_trainer.networks import build_network
@@ -187,3 +187,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(run, tmp_path
 def test_settings_that_mean_nothing_are_refused(changes, match):
     with pytest.raises(ConfigError, match=match):
         replace(ExportSettings(), **changes)
+
+
+def test_out_is_a_file_of_its_own(tmp_path):
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(ConfigError, match="float reference"):
+        check_place(tmp_path, ExportSettings(quantize=True, out=tmp_path / "." / "model.fp32.onnx"))
+    with pytest.raises(ConfigError, match="folder"):
+        check_place(tmp_path, ExportSettings(out=tmp_path))
+    check_place(tmp_path, ExportSettings(out=tmp_path / "model.fp32.onnx"))
