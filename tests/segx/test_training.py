@@ -21,7 +21,7 @@ def test_ctrl_c_exits_130_and_resume_finishes(kit: SimpleNamespace, pictures: Pa
     arguments = ("train", pictures, "--out", run, *kit.tiny, "--steps", "40", "--set", "validate_every=100")
     process = kit.start(*arguments)
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 200
         while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
