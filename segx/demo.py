@@ -148,7 +148,8 @@ def _service(model: Path) -> Iterator[str]:
         while not _is_ready(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                raise SetupError("the service to start", process.communicate()[1].strip()[-500:] or "no answer in time")
+                said = process.stderr.read().strip()[-500:] if process.stderr else ""
+                raise SetupError("the service to start", said or "no answer in time")
             time.sleep(0.1)
         yield url
     finally:
