@@ -41,6 +41,8 @@ def test_weights_and_parameters() -> None:
         "ce - dice",
         "ce[a=1,a=2]",
         "ce?",
+        "0*ce",
+        "1e999*ce",
     ],
 )
 def test_what_is_not_an_expression_is_refused_with_its_place(text: str) -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segx_core.datasets import open_dataset
+from segx_core.errors import PictureError
+from segx_trainer import loading
 from segx_trainer.loading import Pictures, Plan, batches_of_equal_size, train_loader
 
 
@@ -62,3 +67,39 @@ def test_validation_batches_hold_every_picture_once_in_order(tiny_data: Path) ->
     batches = list(batches_of_equal_size(pictures, 3))
     assert [len(images) for images, _ in batches] == [3, 1]
     assert torch.equal(torch.cat([images for images, _ in batches]), torch.stack([pictures[i][0] for i in range(4)]))
+
+
+def test_large_pictures_are_validated_one_by_one(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = open_dataset(tiny_data)
+    pictures = Pictures(data, data.split("val"), "auto", "val")
+    monkeypatch.setattr(loading, "VALIDATION_PIXELS", 2 * 64 * 80)
+    assert [len(images) for images, _ in batches_of_equal_size(pictures, 8)] == [2, 2]
+    monkeypatch.setattr(loading, "VALIDATION_PIXELS", 100)
+    assert [len(images) for images, _ in batches_of_equal_size(pictures, 8)] == [1] * 4
+
+
+def test_the_cache_gives_up_past_its_limit_whatever_the_first_picture_weighs(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_dataset(tiny_data)
+    monkeypatch.setattr(loading, "CACHE_LIMIT", 6 * 4 * 64 * 80)
+    assert not Pictures(data, data.split("train"), "auto", "train").kept
+    assert len(Pictures(data, data.split("val"), "auto", "val").kept) == 4
+    kept = Pictures(data, data.split("train"), "always", "train")
+    assert all(
+        np.array_equal(one[0], data.read(sample)[0]) for one, sample in zip(kept.kept, kept.samples, strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_breaks_on_the_way_is_named(
+    tiny_data: Path, tmp_path: Path, make_config: Any, workers: int
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_data, folder)
+    data = open_dataset(folder)
+    pictures = Pictures(data, data.split("train"), "never", "train")
+    broken = folder / "train" / "images" / "05.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(PictureError, match=r"05\.png"):
+        list(train_loader(pictures, make_config(workers=workers), (32, 64), Plan(12, 4, 0), 0, 3, pin=False))

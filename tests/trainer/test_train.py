@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segx_core import card_io
 from segx_core.confusion import miou
 from segx_core.datasets import open_dataset
-from segx_core.errors import ConfigError, ModelError, SetupError
+from segx_core.errors import ConfigError, DataError, ModelError, SetupError
 from segx_trainer import checkpoint
 from segx_trainer.loading import Pictures
 from segx_trainer.train import resumed_config, train
@@ -91,32 +93,27 @@ def test_resume_is_bit_equal_to_never_stopping(tmp_path: Path, make_config: Any)
 
 
 def _train_until_step(run: Path, config: Any, step: int) -> None:
-    """Train in a process of its own and kill it hard once last.pt exists past `step`."""
+    """Train in a process of its own that is killed hard right after writing last.pt at `step` or later."""
     script = (
-        "import sys, torch; torch.set_num_threads(1)\n"
+        "import os, signal, sys, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
+        "from segx_trainer import train as module\n"
         "from segx_trainer.config import build_config, read_yaml\n"
-        "from segx_trainer.train import train\n"
-        "train(build_config(read_yaml(Path(sys.argv[1]))), Path(sys.argv[2]))\n"
+        "write = module.save_last\n"
+        "def write_and_die(run, state, *rest):\n"
+        "    write(run, state, *rest)\n"
+        "    if state.step >= int(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "module.save_last = write_and_die\n"
+        "module.train(build_config(read_yaml(Path(sys.argv[1]))), Path(sys.argv[2]))\n"
     )
     from segx_trainer.config import to_yaml
 
     source = run.with_suffix(".yaml")
     source.write_text(to_yaml(config))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(source), str(run)], env=env, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if (run / "last.pt").is_file() and checkpoint.read(run / "last.pt")["step"] >= step:
-                break
-            time.sleep(0.01)
-        assert process.poll() is None, "the training ended before it could be killed"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-c", script, str(source), str(run), str(step)]
+    done = subprocess.run(command, env=env, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def test_ctrl_c_saves_the_step_it_stopped_at(tmp_path: Path, make_config: Any) -> None:
@@ -166,7 +163,7 @@ def test_a_loss_that_explodes_is_diagnosed(tmp_path: Path, make_config: Any) -> 
         train(make_config(lr=1e30, clip=0, warmup=0, optimizer="sgd", epochs=8, augment="none"), tmp_path / "run")
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 100])
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\x80\x02}q\x00.", b"PK\x03\x04" + b"\x00" * 60, b"(lp0\n."])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(ModelError, match=r"checkpoint\.pt"):
@@ -183,3 +180,53 @@ def test_cuda_that_is_not_there_is_an_error(tmp_path: Path, make_config: Any) ->
         pytest.skip("this machine has a GPU")
     with pytest.raises(SetupError, match="NVIDIA"):
         train(make_config(device="cuda"), tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_network_is_named(finished: Path, tmp_path: Path) -> None:
+    content = checkpoint.read(finished / "checkpoint.pt")
+    del content["format"]
+    checkpoint.save(tmp_path / "checkpoint.pt", {**content, "config": {**content["config"], "decoder_channels": 128}})
+    with pytest.raises(ModelError, match="fits its own config"):
+        checkpoint.load_run(tmp_path)
+    checkpoint.save(tmp_path / "checkpoint.pt", {"config": content["config"]})
+    with pytest.raises(ModelError, match="fits its own config"):
+        checkpoint.load_run(tmp_path)
+
+
+def test_resume_refuses_data_that_changed(tiny_data: Path, tmp_path: Path, make_config: Any) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_data, folder)
+    train(make_config(data=str(folder), epochs=1), tmp_path / "run")
+    for kind in ("images", "masks"):
+        shutil.copy(folder / "train" / kind / "00.png", folder / "train" / kind / "99.png")
+    with pytest.raises(DataError, match="other pictures"):
+        train(resumed_config(tmp_path / "run", {}), tmp_path / "run", resume=True)
+
+
+def test_resuming_a_run_that_reached_its_aim_changes_nothing(tmp_path: Path, make_config: Any) -> None:
+    first = train(make_config(epochs=5, until=0.01), tmp_path / "run")
+    again = train(resumed_config(tmp_path / "run", {}), tmp_path / "run", resume=True)
+    assert (again.ending, again.step, again.miou) == ("until", first.step, first.miou)
+
+
+@pytest.mark.parametrize("model", ["unet", "fpn", "deeplabv3plus"])
+def test_a_batch_too_small_for_batch_statistics_is_refused_before_the_work(
+    model: str, tmp_path: Path, make_config: Any
+) -> None:
+    with pytest.raises(ConfigError, match="at least 2 pictures a batch"):
+        train(make_config(model=model, batch_size=1, size=(32, 32)), tmp_path / "run")
+
+
+def test_a_val_split_without_labels_is_told(tiny_data: Path, tmp_path: Path, make_config: Any) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_data, folder)
+    (folder / "dataset.yaml").write_text(
+        "classes: [ground, square, disc]\nsplits:\n"
+        + "".join(
+            f"  {name}: {{images: {name}/images/*.png, masks: {name}/masks/*.png}}\n" for name in ("train", "val")
+        )
+    )
+    for mask in (folder / "val" / "masks").iterdir():
+        Image.fromarray(np.full((64, 80), 255, np.uint8)).save(mask)
+    with pytest.raises(DataError, match="only ignored"):
+        train(make_config(data=str(folder), epochs=1), tmp_path / "run")

@@ -47,8 +47,13 @@ def read(path: Path) -> dict[str, Any]:
         raise ModelError(f"a run folder of `segx train` with {path.name}", f"none in {path.parent}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-        raise ModelError("a readable checkpoint", f"{path} ({type(error).__name__})", "It may be damaged.") from error
+    # Besides these, bytes that are no checkpoint make the unpickler raise nearly anything.
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelError(
+            "a readable checkpoint",
+            f"{path}, damaged ({type(error).__name__})",
+            f"Train anew into another folder; {BEST} and {LAST} are written apart, so the other one may be whole.",
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"a checkpoint of format {FORMAT}", f"{path} of another kind")
     return content
@@ -61,8 +66,17 @@ def load_run(run: Path) -> LoadedRun:
         ModelError: not a run folder, or a damaged one.
     """
     content = read(run / BEST)
-    config = build_config(content["config"])
-    card = card_io.from_json(content["card"], str(run / BEST))
-    network = build_network(config, len(card.classes))
-    network.load_state_dict(content["network"])
+    try:
+        config = build_config(content["config"])
+        card = card_io.from_json(content["card"], str(run / BEST))
+        network = build_network(config, len(card.classes))
+        network.load_state_dict(content["network"])
+    except (RuntimeError, KeyError) as error:
+        raise misfit(run / BEST, error) from error
     return LoadedRun(network.eval(), card, config)
+
+
+def misfit(path: Path, error: Exception) -> ModelError:
+    """The error for a checkpoint that reads well and does not fit the network its config names."""
+    reason = " ".join(str(error).split())[:200]
+    return ModelError("a checkpoint that fits its own config", f"{path}: {reason}", "Was it written by another segx?")

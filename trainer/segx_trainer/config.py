@@ -21,7 +21,7 @@ RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
 class TrainConfig(BaseModel):
     """One training run. Every key can be set by `--set key=value`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str
     """Folder, dataset.yaml or the built-in name `scenes`."""

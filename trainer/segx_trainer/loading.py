@@ -7,8 +7,11 @@ run therefore sees exactly the batches the uninterrupted one would have seen, wh
 from __future__ import annotations
 
 import os
+import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms.v2 import Transform
 
 from segx_core.datasets import Dataset, Sample
+from segx_core.errors import SegxError
 from segx_core.progress import track
 from segx_trainer import augment
 from segx_trainer.config import TrainConfig
@@ -26,8 +30,17 @@ from segx_trainer.config import TrainConfig
 CACHE_LIMIT = 2 << 30
 """Bytes up to which `cache: auto` keeps decoded pictures."""
 
+VALIDATION_PIXELS = 1 << 22
+"""Pixels up to which whole pictures are validated together; a larger one goes alone. Crops bound memory in training,
+nothing else would here."""
+
+_AHEAD = 8  # pictures decoded ahead while a cache is filled
+
 Visit = tuple[int, int]
 """(epoch, index of the sample): one use of one sample."""
+
+Item = tuple[Tensor, Tensor] | SegxError
+"""(3, h, w) uint8 and (h, w) int64, or why there is none; a batch likewise."""
 
 
 class Plan:
@@ -70,12 +83,27 @@ class Pictures:
         self.data = data
         self.samples = samples
         self.kept: list[tuple[NDArray[np.uint8], NDArray[np.integer]]] = []
-        height, width = data.read(samples[0])[1].shape
-        fits = 4 * height * width * len(samples) <= CACHE_LIMIT
-        if cache == "always" or (cache == "auto" and fits):
-            with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-                decoded = pool.map(data.read, samples)
-                self.kept = list(track(decoded, f"decode {label}", total=len(samples), unit="pictures"))
+        if cache != "never":
+            self._keep(label, CACHE_LIMIT if cache == "auto" else None)
+
+    def _keep(self, label: str, limit: int | None) -> None:
+        """Decode all, a few at a time; give up where they take more than `limit` bytes."""
+        size = 0
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            ahead = deque(pool.submit(self.data.read, sample) for sample in self.samples[:_AHEAD])
+            later = iter(self.samples[_AHEAD:])
+            try:
+                for _ in track(self.samples, f"decode {label}", unit="pictures"):
+                    image, mask = ahead.popleft().result()
+                    size += image.nbytes + mask.nbytes
+                    if limit is not None and size > limit:
+                        self.kept = []
+                        break
+                    self.kept.append((image, mask))
+                    ahead.extend(pool.submit(self.data.read, sample) for sample in islice(later, 1))
+            finally:
+                for waiting in ahead:
+                    waiting.cancel()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -86,7 +114,7 @@ class Pictures:
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask.astype(np.int64))
 
 
-class Visits(TorchDataset[tuple[Tensor, Tensor]]):
+class Visits(TorchDataset[Item]):
     """Augmented samples by visit."""
 
     def __init__(self, pictures: Pictures, transforms: list[Transform], seed: int) -> None:
@@ -94,30 +122,59 @@ class Visits(TorchDataset[tuple[Tensor, Tensor]]):
         self.transforms = transforms
         self.seed = seed
 
-    def __getitem__(self, visit: Visit) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, visit: Visit) -> Item:
         epoch, index = visit
-        image, mask = self.pictures[index]
+        try:
+            image, mask = self.pictures[index]
+        except SegxError as error:  # torch cannot carry it out of a worker process as an exception
+            return error
         with torch.random.fork_rng(devices=[]):
-            # One independent stream per visit, the same in any worker process.
-            torch.manual_seed(
-                int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1)
-            )
+            # One independent stream per visit, the same in any worker process; a GPU's stream is left alone.
+            seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1
+            torch.default_generator.manual_seed(int(seed))
             return augment.apply(self.transforms, image, mask)
 
 
 def train_loader(
     pictures: Pictures, config: TrainConfig, size: tuple[int, int], plan: Plan, first: int, last: int, pin: bool
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last.
+
+    Raises:
+        SegxError: while iterating, a picture or mask that cannot be read.
+    """
     transforms = augment.preset(config.augment, size, pictures.data.ignore_index, config.scale)
     workers = default_workers() if config.workers is None else config.workers
-    return DataLoader(
+    loader = DataLoader(
         Visits(pictures, transforms, config.seed),
         batch_sampler=Batches(plan, first, last),
         num_workers=workers,
+        collate_fn=_together,
         generator=torch.Generator(),  # the loader draws a seed of its own, which must not shift the network's stream
         pin_memory=pin,
+        worker_init_fn=_leave_signals_to_the_loop,
     )
+    for batch in loader:
+        if isinstance(batch, SegxError):
+            raise batch
+        yield batch
+
+
+def _together(items: list[Item]) -> Item:
+    """Stacks a batch; an unreadable picture takes the place of its whole batch."""
+    pairs = []
+    for item in items:
+        if isinstance(item, SegxError):
+            return item
+        pairs.append(item)
+    images, masks = zip(*pairs, strict=True)
+    return torch.stack(images), torch.stack(masks)
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """A terminal's Ctrl-C reaches worker processes too: they go on until the loop has finished its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def default_workers() -> int:
@@ -127,12 +184,13 @@ def default_workers() -> int:
 
 
 def batches_of_equal_size(pictures: Pictures, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Validation batches: consecutive pictures of one size, in order, at most `limit` together."""
+    """Validation batches: consecutive pictures of one size, in order, at most `limit` and VALIDATION_PIXELS a batch."""
     images: list[Tensor] = []
     masks: list[Tensor] = []
     for index in range(len(pictures)):
         image, mask = pictures[index]
-        if images and (image.shape != images[0].shape or len(images) == limit):
+        full = len(images) >= min(limit, max(1, VALIDATION_PIXELS // mask.numel()))
+        if images and (full or image.shape != images[0].shape):
             yield torch.stack(images), torch.stack(masks)
             images, masks = [], []
         images.append(image)

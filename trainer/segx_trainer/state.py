@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from segx_core import card_io
 from segx_core.card import Card
+from segx_core.errors import DataError
 from segx_trainer import checkpoint
 from segx_trainer.config import TrainConfig
 from segx_trainer.networks import SegmentationNet
@@ -48,7 +48,7 @@ def save_best(run: Path, state: State, config: TrainConfig, card: Card) -> None:
     card_io.save(card, run / card_io.CARD_FILE)
 
 
-def save_last(run: Path, state: State, config: TrainConfig) -> None:
+def save_last(run: Path, state: State, config: TrainConfig, data_sha256: str) -> None:
     """Write last.pt: all that an exact resume needs, the generators' states included."""
     checkpoint.save(
         run / checkpoint.LAST,
@@ -64,17 +64,33 @@ def save_last(run: Path, state: State, config: TrainConfig) -> None:
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "config": config.model_dump(mode="json", exclude_none=True),
+            "data_sha256": data_sha256,
         },
     )
 
 
-def restore(state: State, saved: dict[str, Any]) -> None:
-    """Bring `state`, and torch's generators, to what `save_last` wrote."""
-    state.network.load_state_dict(saved["network"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.scaler.load_state_dict(saved["scaler"])
-    state.step, state.best, state.best_step = saved["step"], saved["best"], saved["best_step"]
-    state.best_scores, state.stale = saved["best_scores"], saved["stale"]
-    torch.set_rng_state(saved["torch_rng"])
+def restore(state: State, path: Path, data_sha256: str) -> None:
+    """Bring `state`, and torch's generators, to what `save_last` wrote to `path`.
+
+    Raises:
+        DataError: `data_sha256`, the data's fingerprint, is not that of the data the run was trained on.
+        ModelError: the file is missing, damaged, or of another network.
+    """
+    saved = checkpoint.read(path)
+    if saved.get("data_sha256", data_sha256) != data_sha256:
+        raise DataError(
+            f"the data as it was when the run in {path.parent} began",
+            "other pictures, masks or classes",
+            "Bring the data back, or start a new run with another --out: a resumed run could not be an exact one.",
+        )
+    try:
+        state.network.load_state_dict(saved["network"])
+        state.optimizer.load_state_dict(saved["optimizer"])
+        state.scaler.load_state_dict(saved["scaler"])
+        state.step, state.best, state.best_step = saved["step"], saved["best"], saved["best_step"]
+        state.best_scores, state.stale = saved["best_scores"], saved["stale"]
+        torch.set_rng_state(saved["torch_rng"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise checkpoint.misfit(path, error) from error
     if saved["cuda_rng"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["cuda_rng"])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from segx_core import atomic
 from segx_core.confusion import iou, miou
 from segx_core.datasets import Dataset, open_dataset
-from segx_core.errors import ConfigError, ModelError, SegxError, SetupError
+from segx_core.errors import ConfigError, DataError, ModelError, SegxError, SetupError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
 from segx_trainer import checkpoint, losses, plots
@@ -67,6 +68,8 @@ class Job:
     config: TrainConfig
     run: Path
     data: Dataset
+    data_sha256: str
+    """The data's fingerprint when the run, or its resumption, began."""
     training: Pictures
     held_out: Pictures
     objective: losses.CombinedLoss
@@ -90,14 +93,28 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
         SegxError: anything a user can mend; what was written so far stays usable.
     """
     _make_folder(run)
+    with _alone_in(run):
+        return _train(config, run, resume)
+
+
+@contextmanager
+def _alone_in(run: Path) -> Iterator[None]:
+    """Hold the run folder for this process."""
     lock = filelock.FileLock(run / ".lock")
     try:
-        with lock.acquire(timeout=0):
-            return _train(config, run, resume)
+        lock.acquire(timeout=0)
     except filelock.Timeout:
         raise SetupError(
             f"{run} to myself", "another process training there", "Wait for it, or choose another --out."
         ) from None
+    except OSError as error:
+        raise SetupError(
+            f"to write into {run}", error.strerror or str(error), "Choose another --out or mend its permissions."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
@@ -137,7 +154,7 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     optimizer = build_optimizer(network, config, fused=True)
     state = State(network, optimizer, torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled))
     if resume:
-        restore(state, checkpoint.read(run / checkpoint.LAST))
+        restore(state, run / checkpoint.LAST, data.fingerprint())
     job = _plan(config, run, data, objective, arithmetic)
     atomic.write_text(run / "config.yaml", to_yaml(config))
     console().print(
@@ -165,11 +182,17 @@ def _plan(config: TrainConfig, run: Path, data: Dataset, objective: losses.Combi
     training = Pictures(data, data.split("train"), config.cache, "train")
     held_out = Pictures(data, data.split("val"), config.cache, "val")
     plan = Plan(len(training), config.batch_size, config.seed)
-    if config.model == "deeplabv3plus" and plan.batch_size < 2:
-        raise ConfigError("at least 2 pictures a batch for deeplabv3plus", f"{plan.batch_size}")
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
     size = config.size or _crop_size(training)
-    return Job(config, run, data, training, held_out, objective, arithmetic, plan, total, size)
+    # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
+    single = config.model == "deeplabv3plus" or max(size) <= 2**config.encoder_depth
+    if plan.batch_size < 2 and single:
+        raise ConfigError(
+            f"at least 2 pictures a batch for {config.model} in crops of {size[0]}x{size[1]}",
+            f"{plan.batch_size}, of {len(training)} to train on",
+            "Give more pictures, a larger --batch-size, or with unet and fpn a larger --size.",
+        )
+    return Job(config, run, data, data.fingerprint(), training, held_out, objective, arithmetic, plan, total, size)
 
 
 def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
@@ -177,6 +200,8 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
     network, optimizer, scaler, device = state.network, state.optimizer, state.scaler, arithmetic.device
     network.train()
     window = Window()
+    if ended := _reached(config, state):  # a resumed run that was over already
+        return ended
     for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
@@ -214,24 +239,27 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
             plots.draw_preview(job.run / "preview.png", network, job.held_out, job.data.palette, device)
             window.restart()
-        done: Ending | None = None
-        if config.until is not None and state.best >= config.until:
-            done = "until"
-        elif config.patience is not None and state.stale >= config.patience:
-            done = "patience"
-        elif stop.requested and not last:
-            done = "interrupted"
+        done = _reached(config, state) or ("interrupted" if stop.requested and not last else None)
         if done or saving:
-            save_last(job.run, state, config)
+            save_last(job.run, state, config, job.data_sha256)
         if done:
             return done
     return "finished"
+
+
+def _reached(config: TrainConfig, state: State) -> Ending | None:
+    """Whether the last validation was to be the last one."""
+    if config.until is not None and state.best >= config.until:
+        return "until"
+    return "patience" if config.patience is not None and state.stale >= config.patience else None
 
 
 def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
     """Validate, log, and say whether this is the best so far."""
     matrix = validate(state.network, job.held_out, job.arithmetic.device, job.plan.batch_size)
     score = miou(matrix)
+    if np.isnan(score):
+        raise DataError("labelled pixels in the split 'val'", "only ignored ones", "Check its masks.")
     each = _by_name(iou(matrix), job.data.classes)
     improved = score > state.best
     state.stale = 0 if improved else state.stale + 1

@@ -8,6 +8,7 @@ setting    = name "=" number
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -82,7 +83,10 @@ class _Reader:
 def _product(reader: _Reader) -> Term:
     weight = 1.0
     if reader.peek()[0] == "number":
+        position = reader.peek()[2]
         weight = float(reader.need("number"))
+        if not 0 < weight < math.inf:
+            raise reader.error(f"{weight:g}", position, "a finite weight above 0")
         reader.need("mark", "*")
     name = reader.need("name")
     parameters: dict[str, float] = {}
