@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnx import ModelProto
 
 from segx_core.card import Card, Session
-from segx_core.datasets import Dataset, Sample, spread
+from segx_core.datasets import Dataset
 from segx_core.errors import DataError
-from segx_core.progress import track
-from segx_core.runner import UInt8
 from segx_export.half import to_half
-from segx_export.quantize import quantize
+from segx_export.tune import Tuned, quantize_tuned
 from segx_export.weights import SESSION_CONFIG, quantize_weights
 
 
@@ -24,9 +21,13 @@ class Candidate:
 
     model: ModelProto
     card: Card
+    notes: tuple[str, ...] = ()
+    """What was decided while it was built, in sentences for people."""
 
 
-def build(precision: str, model: ModelProto, card: Card, dataset: Dataset | None, images: int) -> Candidate:
+def build(
+    precision: str, model: ModelProto, card: Card, dataset: Dataset | None, images: int, max_drop: float
+) -> Candidate:
     """Build one precision.
 
     Args:
@@ -35,32 +36,38 @@ def build(precision: str, model: ModelProto, card: Card, dataset: Dataset | None
         card: its card.
         dataset: int8 calibrates on its training split; others need none.
         images: at most so many calibration pictures.
+        max_drop: points of mean IoU the gate will allow; int8 leaves more in float where it must.
 
     Raises:
         DataError: int8 without training pictures.
     """
     made: ModelProto
+    notes: tuple[str, ...] = ()
     match precision:
         case "int8":
             if dataset is None or not dataset.splits.get("train"):
                 raise DataError("training pictures to calibrate int8 on", "none", "Name the data with --data.")
-            chosen = spread(dataset.split("train"), images)
-            made = quantize(model, _pictures(dataset, chosen))
             session = Session(providers=("cpu",))  # ONNX Runtime's CUDA has no int8 convolution: slower than fp32
+            tuned = quantize_tuned(model, _with(card, session=session), dataset, images, max_drop)
+            made, notes = tuned.model, _told(tuned)
         case "w8":
             made, session = quantize_weights(model), Session(config=SESSION_CONFIG)
         case "fp16":
             made, session = to_half(model), Session()
         case _:
             raise AssertionError(precision)
-    return Candidate(made, _with(card, precision=precision, session=session))
+    return Candidate(made, _with(card, precision=precision, session=session), notes)
+
+
+def _told(tuned: Tuned) -> tuple[str, ...]:
+    if tuned.stem == 0:
+        return ()
+    tried = ", ".join(f"{drop:.2f} with {stem}" for stem, drop in tuned.drops.items())
+    return (
+        f"int8: the first {tuned.stem} convolutions stay float; points of mean IoU lost on training pictures: {tried}",
+    )
 
 
 def _with(card: Card, **changes: Any) -> Card:
     """A changed copy of a card, validated again."""
     return Card.model_validate({**dict(card), **changes})
-
-
-def _pictures(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[UInt8]:
-    for sample in track(samples, "calibrating int8", unit="pictures"):
-        yield dataset.read(sample)[0]

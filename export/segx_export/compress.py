@@ -63,7 +63,9 @@ def compress(
         for group in groups:
             for name in group:
                 _say(f"building {name}")
-                built[name] = build(name, model, reference.card, dataset, settings.calibration_images)
+                images = settings.calibration_images
+                built[name] = build(name, model, reference.card, dataset, images, settings.max_drop)
+                notes += built[name].notes
             candidates = {name: built[name] for name in ("fp32", *group)}
             found = _measure(candidates, settings, dataset, Path(folder)) if settings.gate else _ungated(candidates)
             files = [found[0], *files[1:], *found[1:]]

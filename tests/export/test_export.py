@@ -125,7 +125,9 @@ def test_without_a_gate_nothing_is_measured_and_the_file_says_so(exported, refer
 @pytest.fixture
 def run(tmp_path, card, data):
     """A run folder of the smallest real network."""
-    config = TrainConfig(data=str(data), encoder="test_resnet", encoder_weights="none", decoder_channels=32)
+    config = TrainConfig(
+        data=str(data), encoder="test_resnet", encoder_depth=3, encoder_weights="none", decoder_channels=32
+    )
     net = build_network(config, len(card.classes))
     folder = tmp_path / "run"
     folder.mkdir()
