@@ -29,7 +29,7 @@ from segx_core.progress import console
 from segx_evaluate import report
 from segx_evaluate.result import Result
 from segx_evaluate.run import evaluate_many
-from segx_export.export import ExportSettings, export_run
+from segx_export.export import ExportRejectedError, ExportSettings, export_run
 from segx_trainer.config import TrainConfig, build_config
 from segx_trainer.train import train
 
@@ -87,7 +87,11 @@ def run_demo(out: Path, config: TrainConfig | None = None) -> None:
     _step(1, "train a small network from scratch, under cross-entropy and half a Dice loss")
     train(config or demo_config(), run)
     _step(2, "export to ONNX, then quantize to int8, calibrated on training pictures and gated on held-out ones")
-    exported = export_run(run, ExportSettings(quantize=True))
+    try:
+        exported = export_run(run, ExportSettings(quantize=True))
+    except ExportRejectedError as error:
+        console().print(error.report.table())
+        raise
     console().print(exported.table())
     _step(3, "evaluate the very files that ship")
     files = [run / "model.fp32.onnx", exported.path]

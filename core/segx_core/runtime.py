@@ -64,7 +64,7 @@ def resolve_provider(requested: str, meant: tuple[str, ...] = ("cuda", "cpu")) -
         return [CPU]
     full = SHORT.get(requested, requested)
     if full not in ort.get_all_providers():
-        raise ConfigError("a provider", f"'{requested}'", near(requested, ["auto", *SHORT, *ort.get_all_providers()]))
+        raise ConfigError("a provider", f"'{requested}'", near(requested, ["auto", *SHORT]))
     problem = trouble(full)
     if problem is None:
         return _chain(full)

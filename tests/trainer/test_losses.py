@@ -163,6 +163,13 @@ def test_a_sum_is_the_sum_of_its_terms_and_keeps_each() -> None:
     )
 
 
+def test_a_term_that_stands_twice_is_logged_twice() -> None:
+    z, y = example()
+    loss = losses.build("ce + dice + ce[smoothing=0.2]", K, IGNORE)
+    loss(z, y)
+    assert list(loss.values) == ["ce", "dice", "ce_2"]
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [

@@ -121,7 +121,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
             break
+        if isinstance(record, dict) and "step" in record:
+            records.append(record)
     return records

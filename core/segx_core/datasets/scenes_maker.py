@@ -58,6 +58,9 @@ PAINTS = {"balloon": WARM, "star": WARM, "ring": COOL, "tent": COOL}
 WIRES: tuple[Colour, ...] = ((40, 38, 46), (62, 46, 40))
 LAMPS: tuple[Colour, ...] = ((255, 44, 84), (255, 84, 150))
 
+GROWTH = {"star": 1.3, "tent": 1.15}
+"""Shapes that fill less of their circle are drawn larger, so that all are about as hard to find."""
+
 
 def describe(seed: int, index: int, split: str, height: int, width: int) -> Scene:
     """The scene number `index` of a split; the same arguments always give the same scene."""
@@ -141,7 +144,7 @@ class _Maker:
                     depth=400 * 0.05 ** self.random.random(),
                     x=self.between(0.02, 0.98) * self.width,
                     y=self.between(0.06, 0.9) * self.height,
-                    radius=self.between(12, 20) * self.pixel,
+                    radius=self.between(12, 20) * GROWTH.get(kind, 1.0) * self.pixel,
                     angle=self.between(-0.6, 0.6),
                     finish=self.finishes[self.random.integers(len(self.finishes))],
                     first=self.colour(kind),

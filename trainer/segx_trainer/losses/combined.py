@@ -15,7 +15,12 @@ class CombinedLoss(nn.Module):
 
     def __init__(self, terms: Sequence[tuple[str, float, Loss]]) -> None:
         super().__init__()
-        self.labels = tuple(name for name, _, _ in terms)
+        names = [name for name, _, _ in terms]
+        # The second "ce" of a sum is logged as "ce_2", not over the first.
+        self.labels = tuple(
+            name if names[:place].count(name) == 0 else f"{name}_{names[:place].count(name) + 1}"
+            for place, name in enumerate(names)
+        )
         self.weights = tuple(weight for _, weight, _ in terms)
         self.terms = nn.ModuleList([loss for _, _, loss in terms])
         self.needs: frozenset[str] = frozenset().union(*(loss.needs for _, _, loss in terms))
