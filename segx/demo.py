@@ -56,15 +56,15 @@ def demo_config() -> TrainConfig:
             "encoder": "regnetx_002",
             "encoder_depth": 4,
             "encoder_weights": "none",
-            "decoder_channels": 96,
-            "loss": "ce + 0.5*dice",
+            "decoder_channels": 64,
+            "loss": "ce + dice",
             "augment": "light",
             "scale": (1.0, 1.0),
-            "epochs": 14,
+            "epochs": 16,
             "lr": 4e-3,
             "warmup": 0.1,
             "schedule": "cosine",
-            "validate_every": 2,
+            "validate_every": 4,
         }
     )
 
@@ -84,7 +84,7 @@ def run_demo(out: Path, config: TrainConfig | None = None) -> None:
     data = open_dataset("scenes")
     run = out / "run"
 
-    _step(1, "train a small network from scratch, under cross-entropy and half a Dice loss")
+    _step(1, "train a small network from scratch, under cross-entropy plus Dice")
     train(config or demo_config(), run)
     _step(2, "export to ONNX, then quantize to int8, calibrated on training pictures and gated on held-out ones")
     try:
