@@ -30,8 +30,8 @@ Pixels = NDArray[np.uint8]
 def main() -> None:
     """Generate, fit, score, print a table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pixels", type=int, default=200_000, help="training pixels, drawn at random")
-    parser.add_argument("--trees", type=int, default=60)
+    parser.add_argument("--pixels", type=int, default=150_000, help="training pixels, drawn at random")
+    parser.add_argument("--trees", type=int, default=40)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     options = parser.parse_args()
 

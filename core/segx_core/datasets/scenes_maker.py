@@ -58,8 +58,8 @@ PAINTS = {"balloon": WARM, "star": WARM, "ring": COOL, "tent": COOL}
 WIRES: tuple[Colour, ...] = ((40, 38, 46), (62, 46, 40))
 LAMPS: tuple[Colour, ...] = ((255, 44, 84), (255, 84, 150))
 
-GROWTH = {"star": 1.3, "tent": 1.15}
-"""Shapes that fill less of their circle are drawn larger, so that all are about as hard to find."""
+GROWTH = {"star": 1.2}
+"""A shape that fills less of its circle is drawn larger, so that all are about as hard to find."""
 
 
 def describe(seed: int, index: int, split: str, height: int, width: int) -> Scene:

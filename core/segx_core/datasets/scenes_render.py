@@ -136,6 +136,8 @@ def _thing(canvas: Canvas, thing: Thing) -> None:
     u, v = x * cos + y * sin, y * cos - x * sin
     inside = shapes.inside(thing.kind, u, v)
     light: Plane = 1 - (x * scale + y * scale) * np.float32(0.22)  # lit from the upper left
+    if thing.kind == "star":  # folded, as a paper star is
+        light = np.where(shapes.facets(u, v), light * np.float32(0.68), light)
     canvas.put(window, inside, _mix(thing.first, thing.second, _finish(thing, u, v)) * light[..., None], thing.kind)
 
 

@@ -66,3 +66,10 @@ def test_an_unknown_shape_is_our_own_bug() -> None:
     u, v, _ = grid(4)
     with pytest.raises(AssertionError, match="cube"):
         shapes.inside("cube", u, v)
+
+
+def test_the_facets_of_the_star_alternate_around_it() -> None:
+    angles = np.deg2rad(np.arange(0, 360, 36) + 18)
+    u, v = (np.sin(angles) * 0.3).astype(np.float32), (-np.cos(angles) * 0.3).astype(np.float32)
+    found = shapes.facets(u, v)
+    assert (found == np.roll(~found, 1)).all()
