@@ -57,7 +57,7 @@ def demo_config() -> TrainConfig:
             "encoder_depth": 4,
             "encoder_weights": "none",
             "decoder_channels": 64,
-            "loss": "ce + dice",
+            "loss": "ce + 0.5*dice",
             "augment": "light",
             "scale": (1.0, 1.0),
             "epochs": 16,
@@ -84,7 +84,7 @@ def run_demo(out: Path, config: TrainConfig | None = None) -> None:
     data = open_dataset("scenes")
     run = out / "run"
 
-    _step(1, "train a small network from scratch, under cross-entropy plus Dice")
+    _step(1, "train a small network from scratch, under cross-entropy and half a Dice loss")
     train(config or demo_config(), run)
     _step(2, "export to ONNX, then quantize to int8, calibrated on training pictures and gated on held-out ones")
     try:
