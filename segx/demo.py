@@ -56,15 +56,16 @@ def demo_config() -> TrainConfig:
             "encoder": "regnetx_002",
             "encoder_depth": 4,
             "encoder_weights": "none",
-            "decoder_channels": 64,
+            "decoder_channels": 128,
             "loss": "ce + 0.5*dice",
             "augment": "light",
             "scale": (1.0, 1.0),
-            "epochs": 16,
-            "lr": 4e-3,
+            "epochs": 10,
+            "batch_size": 4,
+            "lr": 3e-3,
             "warmup": 0.1,
             "schedule": "cosine",
-            "validate_every": 4,
+            "validate_every": 2,
         }
     )
 
