@@ -43,7 +43,7 @@ def setup(found: dict[str, Any]) -> list[str]:
         "| step | time |",
         "|---|---|",
         *rows,
-        f"| `segx --help` | {helped['median']} ms (median of {helped['runs']}, slowest {helped['largest']}) |",
+        f"| segx --help | {helped['median']} ms (median of {helped['runs']}, slowest {helped['largest']}) |",
         "",
         "What that `make demo` reached on `scenes`, from scratch (test holds textures that training never saw):",
         "",
@@ -101,7 +101,7 @@ def camvid(found: dict[str, Any]) -> list[str]:
         row("---", ["---"] * len(names)),
         *rows,
         "",
-        f"torch's own validation: {found['torch_val_miou']:.6f}; ONNX minus torch {found['onnx_minus_torch']:+.6f}; "
+        f"torch's own validation: {found['torch_val_miou']:.6f}; ONNX minus torch {found['onnx_minus_torch']:+.1e}; "
         f"int8 minus fp32 {found['int8_minus_fp32']:+.4f}.",
         "",
         f"The service's PNG is byte for byte that of `segx predict`: {found['service_equals_predict']} pictures.",

@@ -14,6 +14,10 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 
 
+def test_the_results_page_is_what_the_benches_left() -> None:
+    assert runpy.run_path(str(DOCS / "make_results.py"))["render"]() == (DOCS / "results.md").read_text()
+
+
 def live() -> str:
     """A line for each verb: its arguments and options."""
     root: Any = typer.main.get_command(app)
