@@ -1,6 +1,7 @@
-"""uvicorn's HTTP protocol, with the two limits it lacks: how long headers may take, and how large they may be.
+"""uvicorn's HTTP protocol, with the two limits it lacks: how long headers may take, and how far they may grow.
 
-A client that sends half a header and then nothing would otherwise keep its connection for ever.
+A client that sends half a header and then nothing would otherwise keep its connection for ever. Growth counts while
+headers are incomplete; ones that arrive whole are bounded by what the transport reads at once (256 KiB).
 """
 
 from __future__ import annotations
