@@ -96,13 +96,25 @@ def test_a_refused_file_is_written_marked_and_named(exported, reference, tmp_pat
     assert (tmp_path / "model.fp32.onnx").is_file()
 
 
-def test_quantize_falls_back_to_weights_only(exported, reference, tmp_path):
-    drop = exported[0].files[1].drop
+def test_weights_only_int8_keeps_nearly_every_pixel(exported, reference, tmp_path):
     report = again(exported, reference, tmp_path, precision="w8", max_drop=5.0)
     assert report.kept == "w8"
     assert report.files[1].agreement > 0.99
     assert Predictor.load(report.path, provider="cpu").card.session.config == {"session.disable_quant_qdq": "1"}
-    assert drop < 5
+
+
+def test_quantize_goes_on_to_weights_only_where_int8_is_refused(exported, reference, tmp_path, monkeypatch):
+    """A real int8 candidate whose calibration saw one flat picture: its ranges are wrong, and no stem may mend them."""
+    from segx_export import tune
+
+    black = np.zeros((64, 64, 3), np.uint8)
+    monkeypatch.setattr(tune, "STEMS", (0,))
+    monkeypatch.setattr(tune, "_pictures", lambda dataset, samples: iter([black]))
+    report = again(exported, reference, tmp_path, quantize=True, max_drop=2.0)
+    assert [(file.precision, file.gate.status) for file in report.files[1:]] == [("int8", "rejected"), ("w8", "passed")]
+    assert report.kept == "w8"
+    assert report.path == tmp_path / "model.w8.onnx"
+    assert not (tmp_path / "model.int8.onnx").exists()
 
 
 def test_auto_keeps_a_file_that_was_measured(exported, reference, tmp_path):
