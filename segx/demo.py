@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from segx.demo_page import write_page
+from segx_core import atomic
 from segx_core.datasets import Dataset, open_dataset
 from segx_core.errors import ConfigError, SetupError
 from segx_core.picture import encode_mask
@@ -42,7 +43,6 @@ _START_SECONDS = 60.0
 class Reply:
     """What the service answered to one picture."""
 
-    url: str
     milliseconds: float
     same_as_predict: bool
 
@@ -116,15 +116,12 @@ def _step(number: int, text: str) -> None:
 
 
 def _make_folder(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise ConfigError("an empty folder or an earlier demo for --out", f"{out}, which holds other files")
         shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / MARK).touch()
-    except OSError as error:
-        raise SetupError(f"to make the folder {out}", error.strerror or str(error), "Choose another --out.") from error
+    atomic.make_folder(out)
+    atomic.write_text(out / MARK, "")
 
 
 def _ask_service(model: Path, data: Dataset) -> Reply:
@@ -136,7 +133,7 @@ def _ask_service(model: Path, data: Dataset) -> Reply:
         began = time.monotonic()
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = response.read()
-        return Reply(url, (time.monotonic() - began) * 1e3, answer == expected)
+        return Reply((time.monotonic() - began) * 1e3, answer == expected)
 
 
 @contextmanager

@@ -31,6 +31,16 @@ def write_text(path: Path | str, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` and its parents where absent; SetupError naming it where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"to make the folder {path}", error.strerror or str(error), "Choose another --out or mend its permissions."
+        ) from error
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to; on leaving, that file takes the place of `path` in one step.

@@ -99,19 +99,6 @@ def sort_nodes(graph: GraphProto) -> None:
     _keep(graph.node, list(placed.values()))
 
 
-def upstream(graph: GraphProto, tensor: str) -> list[NodeProto]:
-    """All nodes that `tensor` depends on."""
-    made = producers(graph)
-    seen: dict[int, NodeProto] = {}
-    stack = [tensor]
-    while stack:
-        node = made.get(stack.pop())
-        if node is not None and id(node) not in seen:
-            seen[id(node)] = node
-            stack.extend(node.input)
-    return list(seen.values())
-
-
 def surroundings(graph: GraphProto) -> tuple[str, ...]:
     """Names of the nodes before the first and after the last heavy node: normalisation, upsampling, argmax, sizes.
 

@@ -41,15 +41,14 @@ class PictureReader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def quantize(model: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[str, ...] = ()) -> ModelProto:
-    """An int8 model of a float32 deploy model.
+def quantize(prepared: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[str, ...] = ()) -> ModelProto:
+    """An int8 model of a float32 one.
 
     Args:
-        model: from deploy_model, BatchNorm folded.
+        prepared: from `prepare`.
         pictures: (H, W, 3) uint8 each, at least one; training pictures, never the held-out ones.
-        keep_float: names of further nodes of `prepare(model)` to leave in float32.
+        keep_float: names of further nodes of `prepared` to leave in float32.
     """
-    prepared = prepare(model)
     outside = onnxgraph.surroundings(prepared.graph)
     with tempfile.TemporaryDirectory(prefix="segx-") as folder, quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
@@ -73,7 +72,7 @@ def quantize(model: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[str
 
 
 def prepare(model: ModelProto) -> ModelProto:
-    """What calibration needs: constants folded, the type of every tensor known, every node named."""
+    """A deploy model as calibration needs it: constants folded, the type of every tensor known, every node named."""
     with tempfile.TemporaryDirectory(prefix="segx-") as folder, quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "prepared.onnx"
         onnx.save(model, source)  # given a ModelProto, quant_pre_process would move its weights out of it

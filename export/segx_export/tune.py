@@ -55,12 +55,13 @@ def quantize_tuned(model: ModelProto, card: Card, dataset: Dataset, images: int,
     seen = {sample.name for sample in chosen}
     others = [sample for sample in dataset.split("train") if sample.name not in seen]
     tuning = spread(others or chosen, TUNING_PICTURES)
-    convolutions = [node.name for node in prepare(model).graph.node if node.op_type == "Conv"]
+    prepared = prepare(model)
+    convolutions = [node.name for node in prepared.graph.node if node.op_type == "Conv"]
     target = _MARGIN * max(max_drop, 0.0)
     drops: dict[int, float] = {}
     best: tuple[float, int, ModelProto] | None = None
     for stem in (count for count in STEMS if count < len(convolutions)):
-        quantized = quantize(model, _pictures(dataset, chosen), keep_float=tuple(convolutions[:stem]))
+        quantized = quantize(prepared, _pictures(dataset, chosen), keep_float=tuple(convolutions[:stem]))
         drops[stem] = _drop(model, quantized, card, dataset, tuning)
         if best is None or drops[stem] < best[0]:
             best = (drops[stem], stem, quantized)

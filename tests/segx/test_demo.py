@@ -31,6 +31,8 @@ def test_its_folder_is_made_anew_but_no_other_is_touched(tmp_path: Path) -> None
     assert (tmp_path / "mine" / "thesis.tex").exists()
     with pytest.raises(SetupError, match="--out"):
         _make_folder(tmp_path / "mine" / "thesis.tex" / "demo")
+    with pytest.raises(SetupError, match="--out"):
+        _make_folder(tmp_path / "mine" / "thesis.tex")
 
 
 def test_the_service_answers_with_the_bytes_of_predict(exported: Any, pictures: Path) -> None:

@@ -26,9 +26,8 @@ class State:
     """Updates done."""
     best: float = -1.0
     """Best validation mIoU; -1 before the first validation."""
-    best_step: int = 0
     best_scores: dict[str, float | None] | None = None
-    """IoU by class name at `best_step`."""
+    """IoU by class name at that validation."""
     stale: int = 0
     """Validations since the best one."""
 
@@ -58,7 +57,6 @@ def save_last(run: Path, state: State, config: TrainConfig, data_sha256: str) ->
             "scaler": state.scaler.state_dict(),
             "step": state.step,
             "best": state.best,
-            "best_step": state.best_step,
             "best_scores": state.best_scores,
             "stale": state.stale,
             "torch_rng": torch.get_rng_state(),
@@ -87,7 +85,7 @@ def restore(state: State, path: Path, data_sha256: str) -> None:
         state.network.load_state_dict(saved["network"])
         state.optimizer.load_state_dict(saved["optimizer"])
         state.scaler.load_state_dict(saved["scaler"])
-        state.step, state.best, state.best_step = saved["step"], saved["best"], saved["best_step"]
+        state.step, state.best = saved["step"], saved["best"]
         state.best_scores, state.stale = saved["best_scores"], saved["stale"]
         torch.set_rng_state(saved["torch_rng"])
     except (RuntimeError, KeyError, ValueError) as error:

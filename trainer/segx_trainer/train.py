@@ -92,7 +92,7 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
     Raises:
         SegxError: anything a user can mend; what was written so far stays usable.
     """
-    _make_folder(run)
+    atomic.make_folder(run)
     with _alone_in(run):
         return _train(config, run, resume)
 
@@ -264,7 +264,7 @@ def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
     improved = score > state.best
     state.stale = 0 if improved else state.stale + 1
     if improved:
-        state.best, state.best_step, state.best_scores = score, state.step, each
+        state.best, state.best_scores = score, each
     scores = {"miou": score, "pixel_accuracy": pixel_accuracy(matrix), "per_class_iou": each}
     log.validation(state.step, epoch, scores, improved)
     return improved
@@ -288,12 +288,3 @@ def _crop_size(training: Pictures) -> tuple[int, int]:
     height, width = training[0][1].shape
     fit = [min(_LARGEST_DEFAULT_CROP, max(32, side // 32 * 32)) for side in (height, width)]
     return fit[0], fit[1]
-
-
-def _make_folder(run: Path) -> None:
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(
-            f"to make the folder {run}", error.strerror or str(error), "Choose another --out or mend its permissions."
-        ) from error
