@@ -162,6 +162,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
     provider: Provider = "auto",
+    workers: Annotated[int, typer.Option(help="Front-end processes, supervised; 0: all in one process.", min=0)] = 1,
     max_batch: Annotated[int, typer.Option(help="Most pictures run together.")] = 16,
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds to wait for a fuller batch.")] = 0.0,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "32MiB",
@@ -189,7 +190,7 @@ def serve(
         read_timeout=read_timeout,
         deadline_ms=deadline_ms,
     )
-    run_server(models, settings, provider=provider, card=card, force=force)
+    run_server(models, settings, provider=provider, card=card, force=force, workers=workers)
 
 
 @app.command()

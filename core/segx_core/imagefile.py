@@ -31,8 +31,8 @@ class ImageFile:
     """(height, width) before the orientation is applied."""
     orientation: int
     """EXIF orientation still to be applied, 1-8."""
-    decode: Callable[[], UInt8]
-    """Gives (height, width, 3) uint8 RGB as stored; may raise anything."""
+    decode: Callable[[UInt8 | None], UInt8]
+    """Gives (height, width, 3) uint8 RGB as stored, in the array it is handed if it can; may raise anything."""
     kind: imageheader.Format
 
     @classmethod
@@ -64,37 +64,45 @@ class ImageFile:
                 # libjpeg-turbo turns CMYK into CMYK only; Pillow knows Adobe's inverted form of it too.
                 cmyk = colors in ("CMYK", "YCCK")
                 turned = imageheader.jpeg_orientation(data)
-                return cls((height, width), turned, lambda: _slow_jpeg(data) if cmyk else _jpeg(data), kind)
+                return cls((height, width), turned, lambda out: _slow_jpeg(data) if cmyk else _jpeg(data, out), kind)
             case "webp":
                 # Pillow allocates the canvas on opening, so its size is read here first.
                 size, turned = imageheader.webp_size(data), imageheader.webp_orientation(data)
-                return cls(size, turned, lambda: _rgb(WebPImagePlugin.WebPImageFile(io.BytesIO(data))), kind)
+                return cls(size, turned, lambda out: _rgb(WebPImagePlugin.WebPImageFile(io.BytesIO(data))), kind)
             case _:
                 image = _open(data, kind)
                 # Pillow turns a TIFF upright by itself and states its upright size.
                 exif = b"" if kind == "tiff" else image.info.get("exif", b"")
-                return cls((image.height, image.width), imageheader.orientation(exif), lambda: _rgb(image), kind)
+                return cls((image.height, image.width), imageheader.orientation(exif), lambda out: _rgb(image), kind)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) upright."""
         return self.stored if self.orientation < 5 else (self.stored[1], self.stored[0])
 
-    def pixels(self) -> UInt8:
+    def pixels(self, out: UInt8 | None = None) -> UInt8:
         """Decodes: (H, W, 3) uint8 RGB, upright, C-contiguous, writable.
+
+        Args:
+            out: where to put them, C-contiguous and of `size`; a JPEG that is upright is decoded right into it.
 
         Raises:
             PictureError: kind "unsupported" or "broken".
         """
+        direct = out if self.orientation < 2 else None
         try:
-            stored = self.decode()
+            stored = self.decode(direct)
         except PictureError:
             raise
         except Exception as error:
             raise _broken(self.kind, error) from error
         if stored.shape[:2] != self.stored:
             raise PictureError(f"{self.stored} pixels, as the header says", f"{stored.shape[:2]}", "Save it again.")
-        return _upright(stored, self.orientation)
+        if out is None:
+            return _upright(stored, self.orientation)
+        if stored is not direct:
+            out[...] = _turned(stored, self.orientation)
+        return out
 
 
 def _broken(kind: str, error: Exception) -> PictureError:
@@ -115,8 +123,12 @@ def _open(data: bytes, kind: imageheader.Format) -> Image:
             return GifImagePlugin.GifImageFile(io.BytesIO(data))
 
 
-def _jpeg(data: bytes) -> UInt8:
-    return cast(UInt8, simplejpeg.decode_jpeg(data, "RGB", strict=True))
+def _jpeg(data: bytes, out: UInt8 | None) -> UInt8:
+    if out is None:
+        return cast(UInt8, simplejpeg.decode_jpeg(data, "RGB", strict=True))
+    decoded = simplejpeg.decode_jpeg(data, "RGB", strict=True, buffer=out.reshape(-1))
+    # What came back is a view of `out` in its own shape: one that differs betrays a header that lied.
+    return out if decoded.shape == out.shape else cast(UInt8, decoded)
 
 
 def _slow_jpeg(data: bytes) -> UInt8:
@@ -149,22 +161,25 @@ def _rgb(image: Image) -> UInt8:
 
 
 def _upright(pixels: UInt8, orientation: int) -> UInt8:
+    # A copy where Pillow's memory is borrowed: callers write into their pictures.
+    return np.require(_turned(pixels, orientation), requirements=["C", "W", "O"])
+
+
+def _turned(pixels: UInt8, orientation: int) -> UInt8:
     match orientation:
         case 2:
-            turned = pixels[:, ::-1]
+            return pixels[:, ::-1]
         case 3:
-            turned = pixels[::-1, ::-1]
+            return pixels[::-1, ::-1]
         case 4:
-            turned = pixels[::-1]
+            return pixels[::-1]
         case 5:
-            turned = pixels.transpose(1, 0, 2)
+            return pixels.transpose(1, 0, 2)
         case 6:
-            turned = pixels.transpose(1, 0, 2)[:, ::-1]
+            return pixels.transpose(1, 0, 2)[:, ::-1]
         case 7:
-            turned = pixels[::-1, ::-1].transpose(1, 0, 2)
+            return pixels[::-1, ::-1].transpose(1, 0, 2)
         case 8:
-            turned = pixels.transpose(1, 0, 2)[::-1]
+            return pixels.transpose(1, 0, 2)[::-1]
         case _:
-            turned = pixels
-    # A copy where Pillow's memory is borrowed: callers write into their pictures.
-    return np.require(turned, requirements=["C", "W", "O"])
+            return pixels

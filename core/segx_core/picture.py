@@ -59,6 +59,15 @@ def decode(data: bytes, limits: Limits = Limits()) -> UInt8:
     Raises:
         PictureError: kind "unsupported", "too_large" or "broken".
     """
+    return opened(data, limits).pixels()
+
+
+def opened(data: bytes, limits: Limits) -> ImageFile:
+    """A picture file whose header has been read and held against the limits; nothing is decoded yet.
+
+    Raises:
+        PictureError: as `decode`.
+    """
     file = ImageFile.opened(data)
     height, width = file.size
     if height * width > limits.max_pixels:
@@ -68,7 +77,7 @@ def decode(data: bytes, limits: Limits = Limits()) -> UInt8:
             "Send it smaller, or raise the limit (--max-pixels).",
             kind="too_large",
         )
-    return file.pixels()
+    return file
 
 
 def read(path: Path, limits: Limits = Limits()) -> UInt8:

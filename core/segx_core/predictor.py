@@ -122,6 +122,8 @@ class Predictor:
         _is_batch(batch)
         spec = self._prediction
         height, width = batch.shape[1:3]
+        if self._straight and (self.card.size.kind == "dynamic" or self._graph_size(height, width) == (height, width)):
+            return self._run_straight(batch, spec)
         maps = [self._classmap(scores, spec, height, width) for scores in self._outputs(batch, spec)]
         return cast(ClassMap, np.stack(maps) if len(maps) > 1 else maps[0][None])
 
@@ -155,6 +157,34 @@ class Predictor:
         sizes = {"N": given, "H": rows, "W": columns}
         others = {spec.name: blank(spec, sizes) for spec in card.inputs if spec.name != self._image.name}
         self._call({self._image.name: zeros, **others}, [self._prediction.name])
+
+    @cached_property
+    def _straight(self) -> bool:
+        """Whether pictures can go into the graph and class maps come out of it as they are: segx's own files."""
+        image, spec = self._image, self._prediction
+        needs_nothing = image.normalisation is None or image.normalisation.where == "graph"
+        (first, *others) = self.inputs
+        return (
+            not others
+            and first.dtype == "uint8"
+            and (image.layout, image.color) == ("NHWC", "RGB")
+            and needs_nothing
+            and self._batch_size is None
+            and spec.kind == "classmap"
+            and self.card.size.kind in ("dynamic", "fixed")
+        )
+
+    def _run_straight(self, batch: UInt8, spec: OutputSpec) -> ClassMap:
+        try:
+            (maps,) = self.session.run([spec.name], {self._image.name: batch})
+        # ONNX Runtime's exceptions share no base below Exception.
+        except Exception as error:
+            raise self._failed({self._image.name: batch}, error) from error
+        self._check_output(maps, spec, len(batch))
+        if maps.shape != batch.shape[:3]:  # a third party's class map at a stride
+            height, width = batch.shape[1:3]
+            return cast(ClassMap, np.stack([self._classmap(one, spec, height, width) for one in maps]))
+        return cast(ClassMap, maps.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
 
     @cached_property
     def _image(self) -> InputSpec:
@@ -230,10 +260,13 @@ class Predictor:
             return list(self.session.run(list(names), full))
         # ONNX Runtime's exceptions share no base below Exception.
         except Exception as error:
-            shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in full.items())
-            raise ModelError(
-                f"{self.path} to run on {shapes}", " ".join(str(error).split())[:500], "Try a smaller picture or batch."
-            ) from error
+            raise self._failed(full, error) from error
+
+    def _failed(self, feeds: Mapping[str, Tensor], error: Exception) -> ModelError:
+        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feeds.items())
+        return ModelError(
+            f"{self.path} to run on {shapes}", " ".join(str(error).split())[:500], "Try a smaller picture or batch."
+        )
 
 
 def _is_batch(batch: UInt8) -> None:

@@ -84,4 +84,11 @@ class Ticket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission._give_back(self._requests, self._bytes)
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back; a second time does nothing."""
+        requests, size = self._requests, self._bytes
+        if requests or size:
+            self._requests = self._bytes = 0
+            self._admission._give_back(requests, size)

@@ -27,14 +27,16 @@ class Form:
     build: Callable[[Model, bool], Encode]
     """(model, whether the client takes gzip) -> what a codec thread does with the finished job."""
     parameters: tuple[tuple[str, str], ...] = ()
+    light: int = 0
+    """Pixels up to which making it is so little work that the event loop does it itself."""
 
 
 def forms() -> tuple[Form, ...]:
     """All forms, the preferred one first."""
     return (
-        Form("image/png", _png),
+        Form("image/png", _png, light=64 * 64),
         Form("application/json", _json),
-        Form("application/octet-stream", _raw),
+        Form("application/octet-stream", _raw, light=128 * 128),
         Form("image/png", _overlay, (("overlay", "1"),)),
     )
 

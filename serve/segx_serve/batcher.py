@@ -1,7 +1,8 @@
 """Which waiting pictures run together: only those of one size, oldest first, and never waiting while an engine idles.
 
-Work-conserving: an idle engine takes what is there. Under load the queue fills while engines run, so batches grow by
-themselves; a timer would only add latency (it can be asked for, where launching a batch is dear).
+Work-conserving: an idle engine takes what is there, and as many engines work as there is work worth waking them for.
+Under load the queue fills while engines run, so batches grow by themselves; a timer would only add latency (it can be
+asked for, where launching a batch is dear).
 It knows nothing of running: it hands out lists of jobs.
 """
 
@@ -10,13 +11,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
-from segx_serve.job import Job
+from segx_serve.job import Work
 
 Shape = tuple[int, int]
+W = TypeVar("W", bound=Work)
+# Seconds of work that are worth waking a further engine for.
+_WORTH = 0.001
 
 
-class Batcher:
+class Batcher(Generic[W]):
     """The queue between the decoders and the engines of one model.
 
     Args:
@@ -24,53 +30,87 @@ class Batcher:
         max_batch: most pictures in one batch.
         max_pixels: most pixels in one batch; a single larger picture still runs alone.
         max_wait: seconds the oldest picture may wait for a fuller batch.
+        most: seconds that one batch may take. On a CPU a batch runs no faster than its pictures one by one, so
+            batches only make pictures wait for each other; where a picture takes microseconds they save hand-overs.
     """
 
-    def __init__(self, consumers: int, max_batch: int, max_pixels: int, max_wait: float = 0.0) -> None:
-        self._changed = threading.Condition()
-        self._groups: dict[Shape, deque[tuple[int, Job]]] = {}  # each job with its number in order of arrival
+    def __init__(
+        self,
+        consumers: int,
+        max_batch: int,
+        max_pixels: int,
+        max_wait: float = 0.0,
+        most: float = float("inf"),
+    ) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._groups: dict[Shape, deque[tuple[int, W]]] = {}  # each job with its number in order of arrival
         self._count = 0
         self._waiting = 0
+        self._idle = 0
         self._closed = False
         self._consumers = consumers
         self._max_batch = max_batch
         self._max_pixels = max_pixels
         self._max_wait = max_wait
+        self._most = most
+        self._cost = 0.0  # seconds a picture lately took; 0 until something ran
 
     def __len__(self) -> int:
         return self._waiting
 
-    def put(self, job: Job) -> None:
+    def put(self, job: W) -> None:
         """Queue a decoded job."""
-        with self._changed:
-            self._groups.setdefault(job.shape, deque()).append((self._count, job))
-            self._count += 1
-            self._waiting += 1
-            if self._max_wait:
-                # The one engine that is woken may go on waiting for its own size: let all look.
-                self._changed.notify_all()
-            else:
-                self._changed.notify()
+        self.put_all((job,))
 
-    def take(self) -> list[Job] | None:
+    def put_all(self, jobs: Iterable[W]) -> None:
+        """Queue decoded jobs, waking no engine more often than needed."""
+        with self._changed:
+            for job in jobs:
+                group = self._groups.get(job.shape)
+                if group is None:
+                    group = self._groups[job.shape] = deque()
+                group.append((self._count, job))
+                self._count += 1
+                self._waiting += 1
+            # All idle: one must work. Some at work: another is woken only for more than it costs to wake it.
+            if self._idle == self._consumers or (self._idle and self._worth(self._waiting)):
+                if self._max_wait:
+                    # The one engine that is woken may go on waiting for its own size: let all look.
+                    self._changed.notify_all()
+                else:
+                    self._changed.notify()
+
+    def take(self) -> list[W] | None:
         """Wait for work: jobs of one size, or None once closed and empty."""
         with self._changed:
             while True:
                 if not self._groups:
                     if self._closed:
                         return None
-                    self._changed.wait()
+                    self._wait(None)
                     continue
-                shape = min(self._groups, key=lambda size: self._groups[size][0][0])
+                shape = self._oldest()
                 group = self._groups[shape]
                 limit = max(1, min(self._max_batch, self._max_pixels // (shape[0] * shape[1])))
                 if self._max_wait and len(group) < limit and not self._closed:
                     rest = group[0][1].since + self._max_wait - time.perf_counter()
                     if rest > 0:
-                        self._changed.wait(rest)
+                        self._wait(rest)
                         continue
-                share = -(-len(group) // self._consumers)
+                if self._cost:
+                    limit = max(1, min(limit, int(self._most / self._cost)))
+                share = -(-len(group) // self._consumers) if self._worth(len(group)) else len(group)
                 return self._pop(shape, min(limit, share))
+
+    def ran(self, count: int, seconds: float) -> None:
+        """Learn how long `count` pictures took together."""
+        each = seconds / count
+        # Follows a change of size within some ten runs, and is not led astray by one that was held up.
+        self._cost = self._cost + 0.1 * (min(each, 4 * self._cost) - self._cost) if self._cost else each
+
+    def _worth(self, count: int) -> bool:
+        """Whether so many pictures are worth the work of several engines."""
+        return not self._cost or count * self._cost > _WORTH
 
     def close(self) -> None:
         """Let engines finish what is queued and then end."""
@@ -78,12 +118,32 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def _pop(self, shape: Shape, count: int) -> list[Job]:
+    def drain(self) -> list[W]:
+        """Take everything that waits, to give it up."""
+        with self._changed:
+            jobs = [job for group in self._groups.values() for _, job in group]
+            self._groups.clear()
+            self._waiting = 0
+            return jobs
+
+    def _wait(self, seconds: float | None) -> None:
+        self._idle += 1
+        try:
+            self._changed.wait(seconds)
+        finally:
+            self._idle -= 1
+
+    def _oldest(self) -> Shape:
+        if len(self._groups) == 1:
+            return next(iter(self._groups))
+        return min(self._groups, key=lambda size: self._groups[size][0][0])
+
+    def _pop(self, shape: Shape, count: int) -> list[W]:
         group = self._groups[shape]
         jobs = [group.popleft()[1] for _ in range(count)]
         if not group:
             del self._groups[shape]
         self._waiting -= count
-        if self._groups:
+        if self._groups and self._idle and self._worth(self._waiting):
             self._changed.notify()
         return jobs

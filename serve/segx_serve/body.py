@@ -11,8 +11,8 @@ import time
 from segx_serve.admission import Ticket
 from segx_serve.http import RefusalError, Request
 
-# A client slower than this for the whole body is no client but an attack; a modem of 1996 is faster. Bytes per second.
-_SLOWEST = 4096
+SLOWEST = 4096
+"""Bytes per second. A client slower than this for a whole body is no client but an attack."""
 # After refusing an upload: how long, in seconds, to swallow the rest so that the client gets to read the answer.
 LINGER = 2.0
 # Most clients send headers and body separately: a small body is a moment behind. Seconds and bytes.
@@ -44,7 +44,7 @@ async def read_body(request: Request, ticket: Ticket, limit: int, timeout: float
     size = 0
     give_up = time.monotonic() + timeout
     while True:
-        wait = min(timeout, give_up + size / _SLOWEST - time.monotonic())
+        wait = min(timeout, give_up + size / SLOWEST - time.monotonic())
         try:
             async with asyncio.timeout(wait):
                 message = await request.receive()

@@ -1,4 +1,4 @@
-"""The threads that run one model: take a batch, run it, hand the results on; a failing batch is retried one by one.
+"""The threads that run one model: take a batch, run it, hand the results on; a failing batch is halved and retried.
 
 It knows runners only as `run(batch)`; where jobs come from and go to is the pipeline's business.
 """
@@ -9,54 +9,74 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve.batcher import Batcher
-from segx_serve.job import ExpiredError, GoneError, Job
+from segx_serve.job import ExpiredError, GoneError, Work
 from segx_serve.workers import join
 
 _log = logging.getLogger("segx.serve")
+W = TypeVar("W", bound=Work)
 
 
 class RunnerError(Exception):
     """The runner raised, or returned something that is no class map of the batch. The text is for the log only."""
 
 
-class Engine:
+class Engine(Generic[W]):
     """`count` threads over one runner and one batcher.
 
     Args:
-        warm_up: (1, H, W, 3) run once before `ready` is set, so that the first caller does not pay for it.
+        warm_up: (1, H, W, 3) run once before `warmed` is set, so that the first caller does not pay for it.
         finished: called in an engine thread with the jobs of one batch, each with `classmap` or `error` set.
-        ran: called with (pictures, seconds) of every successful run, for the metrics.
+        together: brings the pictures of a batch together without a copy; None where that cannot be.
     """
 
     def __init__(
         self,
         name: str,
         runner: Runner,
-        batcher: Batcher,
+        batcher: Batcher[W],
         count: int,
         warm_up: UInt8,
-        finished: Callable[[list[Job]], None],
-        ran: Callable[[int, float], None],
+        finished: Callable[[list[W]], None],
+        together: Callable[[list[UInt8], list[W]], UInt8 | None],
     ) -> None:
-        self.ready = threading.Event()
+        self.warmed = threading.Event()
         self.failure = ""
-        """Why warm-up failed, for the readiness answer; empty while all is well."""
+        """Why warm-up failed or what hangs, for the readiness answer; empty while all is well."""
+        self.put = batcher.put
+        self.put_all = batcher.put_all
+        self._hung = False
         self._name = name
         self._runner = runner
         self._batcher = batcher
         self._warm_up = warm_up
         self._finished = finished
-        self._ran = ran
+        self._together = together
+        self._busy: dict[int, tuple[float, list[W]]] = {}  # thread -> when its present run began, and of what
         self._threads = [
-            threading.Thread(target=self._work, args=(i == 0,), name=f"segx-engine-{name}-{i}", daemon=True)
+            threading.Thread(target=self._work, args=(i,), name=f"segx-engine-{name}-{i}", daemon=True)
             for i in range(count)
         ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been warmed up and nothing hangs."""
+        return self.warmed.is_set()
+
+    @property
+    def refuses(self) -> str:
+        """Why no picture can be put in now; while it warms up, pictures wait."""
+        return self.failure if self._hung else ""
+
+    @property
+    def depth(self) -> int:
+        """Decoded pictures that wait."""
+        return len(self._batcher)
 
     def start(self) -> None:
         """Start the threads; the first one warms up, the others work at once."""
@@ -68,45 +88,77 @@ class Engine:
         self._batcher.close()
         join(self._threads, patience)
 
-    def _work(self, first: bool) -> None:
-        if first:
+    def busy(self) -> float:
+        """Seconds that the oldest present run has taken; 0 while nothing runs."""
+        began = min((began for began, _ in list(self._busy.values())), default=None)
+        return 0.0 if began is None else time.perf_counter() - began
+
+    def overdue(self, seconds: float) -> list[W]:
+        """The jobs of runs that have taken longer than `seconds`, with those that wait behind them."""
+        limit = time.perf_counter() - seconds
+        hung = [jobs for began, jobs in list(self._busy.values()) if began < limit]
+        if not hung:
+            return []
+        self._hung = True
+        self.failure = f"a run has not ended within {seconds:g} s"
+        self.warmed.clear()
+        return [job for jobs in hung for job in jobs] + self._batcher.drain()
+
+    def _work(self, number: int) -> None:
+        if number == 0:
             self._warm()
         while (jobs := self._batcher.take()) is not None:
             live = [job for job in jobs if _still_wanted(job)]
             if live:
+                self._busy[number] = (time.perf_counter(), live)
                 self._run(live)
+                del self._busy[number]
             self._finished(jobs)
 
     def _warm(self) -> None:
+        self._busy[0] = (time.perf_counter(), [])
         try:
             run_checked(self._runner, self._warm_up)
         except RunnerError:
             _log.exception("model '%s' failed its warm-up run", self._name)
             self.failure = "its warm-up run failed; the log says why"
         else:
-            self.ready.set()
+            self.failure = ""
+            self.warmed.set()
+        del self._busy[0]
 
-    def _run(self, jobs: list[Job]) -> None:
-        start = time.perf_counter()
+    def _run(self, jobs: list[W]) -> None:
+        began = time.perf_counter()
         try:
-            maps = run_checked(self._runner, _stack(jobs))
+            maps = run_checked(self._runner, self._batch(jobs))
         except (RunnerError, MemoryError) as error:
             failure = error
         else:
-            self._ran(len(jobs), time.perf_counter() - start)
+            self._batcher.ran(len(jobs), time.perf_counter() - began)
             for job, classmap in zip(jobs, maps, strict=True):
                 job.classmap = classmap
                 job.timing.run += job.end()
+                job.batch = len(jobs)
+            jobs[0].first = True
             return
         if len(jobs) == 1:
             _log.error("model '%s' failed on one picture", self._name, exc_info=failure)
             jobs[0].error = failure
             jobs[0].timing.run += jobs[0].end()
             return
-        # One picture that the model cannot digest, or too little memory for all: each then stands alone.
-        _log.warning("a batch of %d for model '%s' failed and is retried one by one", len(jobs), self._name)
-        for job in jobs:
-            self._run([job])
+        # One picture that the model cannot digest, or too little memory for all: halves, down to each alone.
+        _log.warning("a batch of %d for model '%s' failed and is halved", len(jobs), self._name)
+        middle = len(jobs) // 2
+        self._run(jobs[:middle])
+        self._run(jobs[middle:])
+
+    def _batch(self, jobs: list[W]) -> UInt8:
+        pictures = [job.picture for job in jobs if job.picture is not None]
+        assert len(pictures) == len(jobs)
+        if len(pictures) == 1:
+            return pictures[0][None]
+        batch = self._together(pictures, jobs)
+        return np.stack(pictures) if batch is None else batch  # (N, H, W, 3) uint8
 
 
 def run_checked(runner: Runner, batch: UInt8) -> ClassMap:
@@ -130,13 +182,9 @@ def run_checked(runner: Runner, batch: UInt8) -> ClassMap:
     return cast(ClassMap, maps)
 
 
-def _stack(jobs: list[Job]) -> UInt8:
-    pictures = [job.picture for job in jobs if job.picture is not None]
-    assert len(pictures) == len(jobs)
-    return pictures[0][None] if len(pictures) == 1 else np.stack(pictures)  # (N, H, W, 3) uint8
-
-
-def _still_wanted(job: Job) -> bool:
+def _still_wanted(job: Work) -> bool:
+    if job.ended:
+        return False
     try:
         job.begin()
     except (ExpiredError, GoneError) as error:

@@ -6,6 +6,7 @@ model's; it knows nothing of pictures or models.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -50,11 +51,23 @@ class RefusalError(Exception):
         self.message = message
         self.headers = headers
 
+    def reply(self, *, plain: bool = False) -> Reply:
+        """As an answer; `plain` in the Open Inference Protocol's form, where the error is a text."""
+        error: object = self.message if plain else {"code": self.code, "message": self.message}
+        return as_json({"error": error}, self.status, self.headers)
+
+
+def request_ids() -> Callable[[], str]:
+    """A source of request ids: a number behind a random word, as unique as a random number each and much cheaper."""
+    word, numbers = secrets.token_hex(4), itertools.count()
+    return lambda: f"{word}{next(numbers):08x}"
+
 
 class Request:
     """What a route sees of a request: all but the body, which body.py reads."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
         self.scope = scope
         self.receive = receive
         self.method: str = scope["method"]
@@ -89,17 +102,13 @@ class Request:
     @cached_property
     def id(self) -> str:
         """X-Request-Id as sent if it is harmless, else a new one."""
-        sent = self.header(b"x-request-id")
-        return sent if _SAFE_ID.fullmatch(sent) else secrets.token_hex(8)
+        sent = self.headers.get(b"x-request-id")
+        if sent is not None and _SAFE_ID.fullmatch(text := sent.decode("latin-1")):
+            return text
+        return self._new_id()
 
 
 def as_json(value: object, status: int = 200, headers: Headers = ()) -> Reply:
     """A JSON reply."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Reply(status, text.encode(), "application/json", headers)
-
-
-def refused(refusal: RefusalError, *, plain: bool = False) -> Reply:
-    """A refusal as a reply; `plain` in the Open Inference Protocol's form, where the error is a text."""
-    error: object = refusal.message if plain else {"code": refusal.code, "message": refusal.message}
-    return as_json({"error": error}, refusal.status, refusal.headers)

@@ -9,6 +9,7 @@ from typing import Any
 
 from segx_core.card import Axis
 from segx_core.version import segx_version
+from segx_serve.catalog import Catalog
 from segx_serve.http import Reply, as_json
 from segx_serve.models import Model
 from segx_serve.settings import Settings
@@ -28,11 +29,9 @@ def live() -> Reply:
     return as_json({"live": True})
 
 
-def ready(models: dict[str, Model]) -> Reply:
+def ready(catalog: Catalog) -> Reply:
     """200 once every model has been warmed up, else 503 with who is not."""
-    waiting = {
-        name: model.engine.failure or "warming up" for name, model in models.items() if not model.engine.ready.is_set()
-    }
+    waiting = {model.name: model.lane.failure or "warming up" for model in catalog if not model.lane.ready}
     if waiting:
         return as_json({"ready": False, "waiting": waiting}, 503)
     return as_json({"ready": True})
@@ -60,13 +59,13 @@ def model_metadata(model: Model) -> Reply:
 
 def model_ready(model: Model) -> Reply:
     """Whether one model has been warmed up."""
-    fine = model.engine.ready.is_set()
+    fine = model.lane.ready
     return as_json({"name": model.name, "ready": fine}, 200 if fine else 503)
 
 
-def models(served: dict[str, Model], sample: bool) -> Reply:
+def models(catalog: Catalog, sample: bool) -> Reply:
     """The models with their classes, colours and measurements."""
-    return as_json({"models": [_model(model) for model in served.values()], "sample": sample})
+    return as_json({"models": [_model(model) for model in catalog.newest], "sample": sample})
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def _model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "provider": model.provider,
         "precision": model.precision,
-        "size_bytes": getattr(model.runner, "size_bytes", None),
+        "size_bytes": model.size_bytes,
         "gate": card.gate.status if card else None,
         "classes": list(card.classes) if card else None,
         "palette": [list(color) for color in model.palette],

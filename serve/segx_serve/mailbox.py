@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from segx_serve.job import Job
 
 
 class Mailbox:
-    """Opened on the event loop that owns the jobs' futures; `post` may then be called from any thread."""
+    """Opened on the event loop that the jobs' calls belong to; `post` may then be called from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        deliver: called on the event loop with one job after the other.
+    """
+
+    def __init__(self, deliver: Callable[[Job], None]) -> None:
+        self._deliver = deliver
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finished: deque[Job] = deque()
         self._awake = False
@@ -26,7 +31,7 @@ class Mailbox:
         self._loop = loop
 
     def post(self, jobs: Iterable[Job]) -> None:
-        """Deliver finished jobs. Harmless after the loop has closed: nobody waits then."""
+        """Deliver jobs. Harmless after the loop has closed: nobody waits then."""
         assert self._loop is not None
         self._finished.extend(jobs)
         # A lost race here only means one wake-up too many: the flag is cleared before the deque is read.
@@ -36,7 +41,6 @@ class Mailbox:
 
     def _flush(self) -> None:
         self._awake = False
-        while self._finished:
-            job = self._finished.popleft()
-            if not job.done.done():
-                job.done.set_result(job)
+        finished = self._finished
+        while finished:
+            self._deliver(finished.popleft())

@@ -1,111 +1,92 @@
-"""What Prometheus can ask of one service. Each has a registry of its own: two in one process do not mix."""
+"""What was counted, in Prometheus' text format. Holds no state: it shows a snapshot of tally.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from segx_serve.job import Timing
+from segx_serve.tally import SECONDS, SIZES, Snapshot
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+_GAUGES = {
+    "segx_queue_depth": "Decoded pictures waiting for an engine.",
+    "segx_requests_inside": "Requests admitted and not yet answered.",
+    "segx_bytes_held": "Bytes of bodies and pictures held.",
+    "segx_model_info": "1 for each model served, in every front-end.",
+    "segx_process_resident_bytes": "Resident memory by role; shared pages count in each process that has them.",
+    "segx_process_cpu_seconds": "Processor time used by role, by the processes alive now.",
+    "segx_processes": "Processes alive by role.",
+    "segx_process_restarts": "Processes started again after they ended unasked, by role.",
+    "segx_log_dropped": "Log records dropped because nobody read them.",
+    "segx_auth_failures": "Requests with no key or an unknown one.",
+    "segx_gpu_memory_bytes": "GPU memory in use by this service's processes.",
+}
+_COUNTERS = {"segx_process_restarts", "segx_log_dropped", "segx_auth_failures", "segx_process_cpu_seconds"}
 
 
-class Metrics:
-    """Counters, gauges and histograms; safe to use from any thread."""
+def text(snapshot: Snapshot) -> bytes:
+    """Everything in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Shown(snapshot))
+    return generate_latest(registry)
 
-    media_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._requests = Counter(
-            "segx_requests", "Answered requests by route and status.", ["route", "status"], registry=self._registry
+class _Shown(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._snapshot
+        requests = CounterMetricFamily(
+            "segx_requests", "Answered requests by route and status.", labels=["route", "status"]
         )
-        self._pictures = Counter("segx_pictures", "Pictures segmented, by model.", ["model"], registry=self._registry)
-        self._shed = Counter(
-            "segx_shed", "Requests refused or dropped to stay healthy, by reason.", ["reason"], registry=self._registry
+        for route, status, count in found["requests"]:
+            requests.add_metric([route, str(status)], count)
+        yield requests
+        shed = CounterMetricFamily(
+            "segx_shed", "Requests refused or dropped to stay healthy, by reason.", labels=["reason"]
         )
-        self._duration = Histogram(
-            "segx_request_seconds",
-            "Time from headers to answer of /segment.",
-            registry=self._registry,
-            buckets=_SECONDS,
-        )
-        stage = Histogram(
-            "segx_stage_seconds",
-            "Time in each stage of a picture.",
-            ["stage"],
-            registry=self._registry,
-            buckets=_SECONDS,
-        )
-        self._queue, self._decode, self._run, self._encode = (
-            stage.labels(name) for name in ("queue", "decode", "run", "encode")
-        )
-        self._batch = Histogram(
-            "segx_batch_size", "Pictures run together.", ["model"], registry=self._registry, buckets=_BATCH
-        )
-        self._batch_seconds = Histogram(
-            "segx_batch_seconds", "Time of one run of a model.", ["model"], registry=self._registry, buckets=_SECONDS
-        )
-        self._model = Gauge(
-            "segx_model_info", "1 for each model served.", ["model", "provider", "precision"], registry=self._registry
-        )
-        self._depth = Gauge(
-            "segx_queue_depth", "Decoded pictures waiting for an engine.", ["model"], registry=self._registry
-        )
-        self._inside = Gauge("segx_requests_inside", "Requests admitted and not yet answered.", registry=self._registry)
-        self._held = Gauge("segx_bytes_held", "Bytes of bodies and pictures held.", registry=self._registry)
+        for reason, count in found["shed"].items():
+            shed.add_metric([reason], count)
+        yield shed
+        duration = HistogramMetricFamily("segx_request_seconds", "Time from a request's headers to its answer.")
+        _add(duration, [], SECONDS, found["duration"])
+        yield duration
+        stages = HistogramMetricFamily("segx_stage_seconds", "Time in each stage of a picture.", labels=["stage"])
+        for name, one in found["stages"].items():
+            _add(stages, [name], SECONDS, one)
+        yield stages
+        yield from self._models()
+        yield from self._gauges()
 
-    def request(self, route: str, status: int) -> None:
-        """Count one answer."""
-        self._requests.labels(route, str(status)).inc()
+    def _models(self) -> Iterator[Metric]:
+        labels = ["model", "version"]
+        pictures = CounterMetricFamily("segx_pictures", "Pictures segmented.", labels=labels)
+        size = HistogramMetricFamily("segx_batch_size", "Pictures run together.", labels=labels)
+        seconds = HistogramMetricFamily("segx_batch_seconds", "Time of one run of a model.", labels=labels)
+        for name, version, counts in self._snapshot["models"]:
+            pictures.add_metric([name, version], counts["pictures"])
+            _add(size, [name, version], SIZES, counts["batch_size"])
+            _add(seconds, [name, version], SECONDS, counts["batch_seconds"])
+        yield from (pictures, size, seconds)
 
-    def shed(self, reason: str) -> None:
-        """Count one request that was refused or dropped."""
-        self._shed.labels(reason).inc()
+    def _gauges(self) -> Iterator[Metric]:
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for name, labels, value in self._snapshot["gauges"]:
+            if name not in families:
+                kind = CounterMetricFamily if name in _COUNTERS else GaugeMetricFamily
+                families[name] = kind(name, _GAUGES[name], labels=sorted(labels))
+            families[name].add_metric([labels[key] for key in sorted(labels)], value)
+        yield from families.values()
 
-    def duration(self, seconds: float) -> None:
-        """Record how long one /segment request took."""
-        self._duration.observe(seconds)
 
-    def stages(self, timing: Timing) -> None:
-        """Record the stages of one picture that it went through."""
-        self._queue.observe(timing.queue)
-        for histogram, seconds in (
-            (self._decode, timing.decode),
-            (self._run, timing.run),
-            (self._encode, timing.encode),
-        ):
-            if seconds:
-                histogram.observe(seconds)
-
-    def model(
-        self, name: str, provider: str, precision: str, depth: Callable[[], float]
-    ) -> Callable[[int, float], None]:
-        """Announce a model; returns what its engine calls with (pictures, seconds) after every run."""
-        self._model.labels(name, provider, precision).set(1)
-        self._depth.labels(name).set_function(depth)
-        pictures, batch, seconds = (
-            self._pictures.labels(name),
-            self._batch.labels(name),
-            self._batch_seconds.labels(name),
-        )
-
-        def ran(count: int, took: float) -> None:
-            pictures.inc(count)
-            batch.observe(count)
-            seconds.observe(took)
-
-        return ran
-
-    def admission(self, requests: Callable[[], float], held: Callable[[], float]) -> None:
-        """Say where the number of requests and bytes inside can be read."""
-        self._inside.set_function(requests)
-        self._held.set_function(held)
-
-    def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+def _add(family: HistogramMetricFamily, labels: list[str], bounds: tuple[float, ...], found: Snapshot) -> None:
+    counts = list(accumulate(found["counts"]))
+    edges = [*(f"{float(bound)}" for bound in bounds), "+Inf"]
+    family.add_metric(labels, list(zip(edges, counts, strict=True)), found["total"])

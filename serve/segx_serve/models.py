@@ -1,43 +1,87 @@
-"""The models that one service offers, by name, each with its card and its engine.
+"""One model being served: what is known of it and the lane its pictures go down.
 
 A runner without a card is served too: its classes are then numbers. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from segx_core.card import Card, Color
 from segx_core.errors import ConfigError
 from segx_core.palette import default_palette
-from segx_core.runner import Runner
+from segx_core.runner import Runner, UInt8
 from segx_serve.batcher import Batcher
 from segx_serve.engine import Engine
-from segx_serve.job import Job
-from segx_serve.metrics import Metrics
+from segx_serve.job import Job, Work
 from segx_serve.settings import Settings
 
-_CPU = "CPUExecutionProvider"
+W = TypeVar("W", bound=Work)
+CPU = "CPUExecutionProvider"
+# Seconds that a batch may take on a CPU.
+_CPU_BATCH = 0.004
 _WARM_SIDE = 256
 _PLAIN_CLASSES = 256
+_NAME = re.compile(r"[^/\s?#%][^/?#%]{0,199}")
+
+
+class Lane(Protocol):
+    """Where the decoded pictures of one model are batched and run: an engine here, or one in another process."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model has been warmed up and can run."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why it cannot; empty while all is well or it is still warming up."""
+        ...
+
+    @property
+    def refuses(self) -> str:
+        """Why no picture can be put in now; empty where it can."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Decoded pictures that wait."""
+        ...
+
+    def put(self, job: Job) -> None:
+        """Queue a decoded job; from any thread."""
+        ...
+
+    def overdue(self, seconds: float) -> list[Job]:
+        """Jobs whose run has not ended in time; the lane is not ready from then on."""
+        ...
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model being served."""
+    """One version of one model being served."""
 
     name: str
-    runner: Runner
+    version: str
     card: Card | None
     """None for a runner that brings none."""
     provider: str
     """ONNX Runtime's name of it, or "custom" for a runner that is not ONNX Runtime's."""
+    size_bytes: int | None
+    lane: Lane
     palette: tuple[Color, ...]
-    batcher: Batcher
-    engine: Engine
+    state: str = "ready"
+    """"loading" while it has never been ready, "ready", or "failed"."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What names it among metrics."""
+        return {"model": self.name, "version": self.version, "provider": self.provider, "precision": self.precision}
 
     @property
     def precision(self) -> str:
@@ -45,44 +89,61 @@ class Model:
         return self.card.precision if self.card else "unknown"
 
     def class_name(self, index: int) -> str:
-        """The name of class `index`."""
-        return self.card.classes[index] if self.card else f"class_{index}"
+        """The name of class `index`; a model may say of a pixel that it is of no class."""
+        if self.card is None:
+            return f"class_{index}"
+        return self.card.classes[index] if index < len(self.card.classes) else "no class"
 
 
-def build(
-    runners: Mapping[str, Runner], settings: Settings, metrics: Metrics, finished: Callable[[list[Job]], None]
-) -> dict[str, Model]:
-    """Wire up every runner with its own batcher and engine; nothing starts yet.
+def describe(
+    name: str,
+    version: str,
+    card: Card | None,
+    provider: str,
+    size_bytes: int | None,
+    lane: Lane,
+    state: str = "ready",
+) -> Model:
+    """A model from what is known of it.
 
     Raises:
-        ConfigError: no runner at all, or a name that cannot stand in an address.
+        ConfigError: a name that cannot stand in an address.
     """
-    if not runners:
-        raise ConfigError("at least one model to serve", "none")
-    return {name: _model(name, runner, settings, metrics, finished) for name, runner in runners.items()}
-
-
-def _model(
-    name: str, runner: Runner, settings: Settings, metrics: Metrics, finished: Callable[[list[Job]], None]
-) -> Model:
-    if not name or "/" in name:
-        raise ConfigError("a model name without '/'", f"'{name}'", "Rename the file.")
-    card = getattr(runner, "card", None)
-    card = card if isinstance(card, Card) else None
-    provider = str(getattr(runner, "provider", "custom"))
-    count = settings.engine_threads(on_cpu=provider == _CPU)
-    batcher = Batcher(count, settings.max_batch, settings.max_pixels, settings.max_wait_ms / 1000)
-    precision = card.precision if card else "unknown"
-    ran = metrics.model(name, provider, precision, depth=lambda: len(batcher))
-    height, width = _usual_size(card)
-    warm_up = np.zeros((1, height, width, 3), np.uint8)
-    engine = Engine(name, runner, batcher, count, warm_up, finished, ran)
+    if not _NAME.fullmatch(name):
+        raise ConfigError("a model name of at most 200 characters without / ? # %", f"'{name}'", "Rename the file.")
     palette = card.palette if card else default_palette(_PLAIN_CLASSES)
-    return Model(name, runner, card, provider, palette, batcher, engine)
+    return Model(name, version, card, provider, size_bytes, lane, palette, state)
 
 
-def _usual_size(card: Card | None) -> tuple[int, int]:
-    """A picture size that callers are likely to send, so that warm-up warms the right thing."""
+def card_of(runner: Runner) -> Card | None:
+    """The card that a runner brings along, as core's Predictor does."""
+    card = getattr(runner, "card", None)
+    return card if isinstance(card, Card) else None
+
+
+def provider_of(runner: Runner) -> str:
+    """What a runner says it runs on."""
+    return str(getattr(runner, "provider", "custom"))
+
+
+def engine_for(
+    name: str,
+    runner: Runner,
+    settings: Settings,
+    finished: Callable[[list[W]], None],
+    together: Callable[[list[UInt8], list[W]], UInt8 | None],
+) -> Engine[W]:
+    """An engine around a runner, with as many threads as fit what it runs on; not started."""
+    on_cpu = provider_of(runner) == CPU
+    count = settings.engine_threads(on_cpu)
+    most = _CPU_BATCH if on_cpu else float("inf")
+    batcher: Batcher[W] = Batcher(count, settings.max_batch, settings.max_pixels, settings.max_wait_ms / 1000, most)
+    warm_up = np.zeros((1, *usual_size(card_of(runner)), 3), np.uint8)
+    return Engine(name, runner, batcher, count, warm_up, finished, together)
+
+
+def usual_size(card: Card | None) -> tuple[int, int]:
+    """(height, width) that callers are likely to send, so that warm-up warms the right thing."""
     if card and card.size.height and card.size.width:
         return card.size.height, card.size.width
     if card and card.measurements:

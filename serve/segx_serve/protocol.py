@@ -1,7 +1,9 @@
-"""uvicorn's HTTP protocol, with the two limits it lacks: how long headers may take, and how far they may grow.
+"""uvicorn's HTTP protocol, with the limits it lacks and a fast lane for requests that are one picture.
 
-A client that sends half a header and then nothing would otherwise keep its connection for ever. Growth counts while
-headers are incomplete; ones that arrive whole are bounded by what the transport reads at once (256 KiB).
+Limits: how long headers may take and how far they may grow, how long an answer may lie unread, how many connections
+there may be. A client that sends half a header, or reads nothing, would otherwise keep its connection for ever.
+Growth counts while headers are incomplete; ones that arrive whole are bounded by what the transport reads at once
+(256 KiB). The fast lane itself is in fastlane.py; everything else goes through ASGI as with any server.
 """
 
 from __future__ import annotations
@@ -11,50 +13,126 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from segx_serve.fastlane import FastCycle, Hot
+
 _MOST_HEADER_BYTES = 64 * 1024
+# An answer that a client does not take within so many seconds after it was written is given up.
+_WRITE_TIMEOUT = 30.0
 
 
-def protocol(timeout: float) -> type[asyncio.Protocol]:
-    """A protocol class whose connections must bring complete headers within `timeout` seconds."""
+def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Protocol]:
+    """A protocol class for uvicorn.
+
+    Args:
+        hot: says which requests take the fast lane, and handles them.
+        timeout: seconds within which headers, and then the next bytes of a body, must arrive.
+        max_connections: a further one is answered 503 and closed.
+    """
 
     class Protocol(HttpToolsProtocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._headers_due: asyncio.TimerHandle | None = None
+            self._due: asyncio.TimerHandle | None = None
+            self._unread_due: asyncio.TimerHandle | None = None
             self._header_bytes = 0
+            self._fast: FastCycle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._headers_due = self.loop.call_later(timeout, self._late)
+            if len(self.connections) > max_connections:
+                self._refuse(b"503 Service Unavailable\r\nretry-after: 1")
+            else:
+                self._due = self.loop.call_later(timeout, self._late)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._in_time()
+            self.resume_writing()
+            if self._fast is not None:
+                self._fast.lost()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
+            fast = self._fast
+            if fast is not None:
+                if not fast.complete and self._due is None:
+                    self._due = self.loop.call_later(fast.patience(timeout), self._late_body)
                 return
+            if self.parser is None or self.transport.is_closing():
+                return
+            if not (self.cycle is None or self.cycle.response_complete) or self.timeout_keep_alive_task is not None:
+                return  # a request is under way, or one has just been answered and the next is waited for
             # Bytes came and no request is under way: they are part of headers.
             self._header_bytes += len(data)
             if self._header_bytes > _MOST_HEADER_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
-            elif self._headers_due is None:
-                self._headers_due = self.loop.call_later(timeout, self._late)
+            elif self._due is None:
+                self._due = self.loop.call_later(timeout, self._late)
 
         def on_headers_complete(self) -> None:
-            self._in_time()
+            if self._due is not None:
+                self._in_time()
             self._header_bytes = 0
+            if self.cycle is None or self.cycle.response_complete:
+                fast = FastCycle.begin(self, hot)
+                if fast is not None:
+                    self._fast = self.cycle = fast  # type: ignore[assignment]
+                    return
             super().on_headers_complete()
 
+        def on_body(self, body: bytes) -> None:
+            if self._fast is not None and self._fast.current(self.cycle):
+                self._fast.feed(body)
+            else:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            if self._fast is not None and self._fast.current(self.cycle):
+                if self._due is not None:
+                    self._in_time()
+                self._fast.end()
+            else:
+                super().on_message_complete()
+
+        def fast_done(self) -> None:
+            """The fast lane's answer has been written."""
+            self._fast = None
+            self.on_response_complete()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            if self._unread_due is not None:
+                self._unread_due.cancel()
+                self._unread_due = None
+            super().resume_writing()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            # Closing waits for what was written; a client that reads none of it is not waited for.
+            self._unread_due = self._unread_due or self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+
         def _in_time(self) -> None:
-            if self._headers_due is not None:
-                self._headers_due.cancel()
-                self._headers_due = None
+            if self._due is not None:
+                self._due.cancel()
+                self._due = None
 
         def _late(self) -> None:
-            self._headers_due = None
+            self._due = None
             self._refuse(b"408 Request Timeout")
+
+        def _late_body(self) -> None:
+            self._due = None
+            fast = self._fast
+            if fast is None or fast.complete:
+                return
+            seconds = fast.patience(timeout)
+            if seconds > 0:
+                self._due = self.loop.call_later(seconds, self._late_body)
+            else:
+                fast.late(timeout)
 
         def _refuse(self, status: bytes) -> None:
             if not self.transport.is_closing():

@@ -49,6 +49,12 @@ class Settings(BaseModel):
     """Seconds a client may stay silent while it sends headers or a body."""
     deadline_ms: float = Field(default=30_000.0, ge=0)
     """A picture that has waited longer than this since it arrived is answered 503 instead of being run. 0: never."""
+    run_timeout: float = Field(default=60.0, gt=0)
+    """Seconds one run of a model may take; after that it counts as hung."""
+    load_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that loading and warming up models may take."""
+    max_connections: int = Field(default=1024, ge=1)
+    """Most connections open at once in one process; a further one is answered 503 and closed."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long requests in flight may take to end after SIGTERM."""
     engines: int | None = Field(default=None, ge=1)

@@ -1,0 +1,210 @@
+"""The fast lane: one request whose body is a picture, from the parser's callbacks straight to a call and back.
+
+ASGI costs a task, two coroutines and a handful of dictionaries a request, as much as a small model's whole run. A
+request that needs none of it (known length, nothing special asked for, a connection with nothing else under way) is
+gathered here and answered by the very functions that the ASGI route uses. Whatever is unusual goes through ASGI.
+It knows uvicorn's protocol only through what it is handed, and nothing of pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from segx_serve.admission import FullError, Ticket
+from segx_serve.body import SLOWEST
+from segx_serve.http import RefusalError, Reply, Request
+from segx_serve.job import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# uvicorn sets the event of whatever cycle its connection has; nobody waits for this one.
+_HEADERS_OF_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
+class Route(Protocol):
+    """A route that can answer on the fast lane."""
+
+    def start(self, body: bytes, ticket: Ticket, answer: Callable[[Reply | None], None]) -> Call:
+        """Begin; `answer` is called once on the event loop, with None where nobody is left to be answered.
+
+        Raises:
+            RefusalError: the request cannot be answered otherwise.
+        """
+        ...
+
+
+class Hot(Protocol):
+    """What the application tells the fast lane."""
+
+    def fast(self, request: Request) -> Route | None:
+        """What answers this request, None where it must go through ASGI; judged by headers alone."""
+        ...
+
+    def new_id(self) -> str:
+        """A request id."""
+        ...
+
+    def open_ticket(self) -> Ticket:
+        """A ticket for one request."""
+        ...
+
+    def too_much(self, full: FullError) -> RefusalError:
+        """What a request is answered with that there is no room for."""
+        ...
+
+    def counted(self, request: Request, reply: Reply) -> bytes:
+        """Count an answer; returns the headers that every answer has, as one block."""
+        ...
+
+    def hung_up(self, request: Request) -> None:
+        """Count a request whose client hung up."""
+        ...
+
+    @property
+    def max_body(self) -> int:
+        """Largest body, bytes."""
+        ...
+
+
+class FastCycle:
+    """One request and its answer; takes the place of uvicorn's RequestResponseCycle on its connection."""
+
+    __slots__ = (
+        "_arrived", "_body", "_call", "_heard", "_hot", "_protocol", "_refusal", "_request", "_route", "_since",
+        "_ticket", "complete", "disconnected", "keep_alive", "message_event", "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, protocol: Any, hot: Hot, request: Request, route: Route, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._hot = hot
+        self._request = request
+        self._route = route
+        self._ticket = hot.open_ticket()
+        self._body: list[bytes] = []
+        self._arrived = 0
+        self._since = self._heard = time.monotonic()
+        self._refusal: RefusalError | None = None
+        self._call: Call | None = None
+        self.complete = False
+        """Whether the whole body is there."""
+        # From here on, what uvicorn's protocol looks at:
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = asyncio.Event()
+
+    @classmethod
+    def begin(cls, protocol: Any, hot: Hot) -> FastCycle | None:
+        """A cycle for the request whose headers are complete, or None where it must go through ASGI."""
+        if protocol.parser.get_method() != b"POST":
+            return None
+        scope = protocol.scope
+        path, _, query = protocol.url.partition(b"?")
+        if b"%" in path or not path.startswith(b"/") or b"#" in query:
+            return None
+        scope["method"] = "POST"
+        scope["path"] = path.decode("ascii", "replace")
+        scope["query_string"] = query
+        request = Request(scope, _nothing, hot.new_id)
+        headers = request.headers
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or int(length) > hot.max_body or not _HEADERS_OF_OTHERS.isdisjoint(headers):
+            return None
+        try:
+            route = hot.fast(request)
+        except RefusalError:
+            return None  # ASGI finds the same fault, and deals with the body that is still to come
+        if route is None:
+            return None
+        parser = protocol.parser
+        return cls(protocol, hot, request, route, parser.get_http_version() == "1.1" and parser.should_keep_alive())
+
+    def current(self, cycle: object) -> bool:
+        """Whether this is the request that the parser is reading."""
+        return cycle is self
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body. Once refused, the rest is let pass: the answer comes after it."""
+        self._arrived += len(data)
+        self._heard = time.monotonic()
+        if self._refusal is not None:
+            return
+        try:
+            self._ticket.grow(len(data))
+        except FullError as full:
+            self._refuse(self._hot.too_much(full))
+        else:
+            self._body.append(data)
+
+    def end(self) -> None:
+        """The body is complete: work, or answer what was refused."""
+        self.complete = True
+        if self._refusal is not None:
+            self._answer(self._refusal.reply(plain=self._plain))
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        try:
+            self._call = self._route.start(body, self._ticket, self._answer)
+        except RefusalError as refusal:
+            self._answer(refusal.reply(plain=self._plain))
+
+    def patience(self, timeout: float) -> float:
+        """Seconds until the client has been silent for `timeout`, or too slow on the whole."""
+        return min(self._heard, self._since + self._arrived / SLOWEST) + timeout - time.monotonic()
+
+    def late(self, timeout: float) -> None:
+        """Give the body up."""
+        text = f"The request's body did not arrive: {self._arrived} bytes came, then too little for {timeout:g} s."
+        self.keep_alive = False
+        self._answer(RefusalError(408, "timeout", text).reply(plain=self._plain))
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self.disconnected = True
+        if self._call is not None:
+            self._call.gone = True
+        elif not self.response_complete:
+            self._answer(None)
+
+    @property
+    def _plain(self) -> bool:
+        return self._request.path.startswith("/v2")
+
+    def _refuse(self, refusal: RefusalError) -> None:
+        self._refusal = refusal
+        self._body = []
+        self._ticket.close()
+
+    def _answer(self, reply: Reply | None) -> None:
+        if self.response_complete:
+            return
+        self.response_complete = True
+        self._ticket.close()
+        self._call = None
+        if reply is None or self.disconnected:
+            self._hot.hung_up(self._request)
+            return
+        common = self._hot.counted(self._request, reply)
+        head = [
+            STATUS_LINE[reply.status],
+            b"content-type: ", reply.media_type.encode(), b"\r\ncontent-length: ", str(len(reply.body)).encode(),
+            b"\r\nx-request-id: ", self._request.id.encode(), b"\r\n",
+        ]  # fmt: skip
+        for name, value in reply.headers:
+            head += (name, b": ", value, b"\r\n")
+        head += (common, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", reply.body)
+        transport = self._protocol.transport
+        transport.write(b"".join(head))
+        if not self.keep_alive:
+            transport.close()
+        self._protocol.fast_done()
+
+
+async def _nothing() -> dict[str, Any]:
+    raise AssertionError("the fast lane hands over whole bodies")

@@ -1,0 +1,205 @@
+"""A front-end: the process that speaks HTTP, decodes pictures into shared memory, and encodes answers.
+
+    python -m segx_serve.front FD LISTENER      FD: its end of the supervisor's channel; LISTENER: its socket's
+
+Hostile bytes are dealt with here and nowhere else: if a decoder crashes, only this process goes, no batch. It never
+imports ONNX Runtime. It ends, with every request answered, when its supervisor does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from segx_core.card_io import from_json
+from segx_serve import models, tally
+from segx_serve.app import App
+from segx_serve.channel import Channel, Message
+from segx_serve.http import RefusalError
+from segx_serve.listen import make_server
+from segx_serve.models import Model
+from segx_serve.remote import Link, RemoteLane
+from segx_serve.service import Service
+from segx_serve.settings import Settings
+from segx_serve.tally import Snapshot
+
+_log = logging.getLogger("segx.serve")
+# How often the supervisor hears that this process is alive, and what it counted; seconds.
+_BEAT = 1.0
+# How long a change of models, or a question to the supervisor, may take; seconds.
+_CHANGE, _QUESTION = 600.0, 2.0
+
+
+class FrontService(Service):
+    """A service whose models run in hosts."""
+
+    def __init__(self, settings: Settings, channel: Channel) -> None:
+        super().__init__(settings, shared=True)
+        self._channel = channel
+        self._links: dict[str, Link] = {}
+
+    async def snapshot(self) -> Snapshot:
+        """What all front-ends and the supervisor counted; of the others, as they were a moment ago."""
+        own = self.tally.snapshot()
+        try:
+            answer = await self._channel.ask({"type": "snapshot"}, _QUESTION)
+        except (TimeoutError, ConnectionError):
+            return own
+        return tally.merge([own, *answer["others"]])
+
+    async def load(self, name: str) -> None:
+        """Load or reload a model from its file.
+
+        Raises:
+            RefusalError: it could not be; what was served before is served on.
+        """
+        await self._change({"type": "load", "name": name})
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no longer.
+
+        Raises:
+            RefusalError: there is none of that name.
+        """
+        await self._change({"type": "unload", "name": name})
+
+    async def apply(self, table: Message) -> list[Model]:
+        """Serve what a table of the supervisor's says; returns what is no longer served."""
+        links = {}
+        for entry in table["models"]:
+            path = entry["host"]
+            if path is not None and path not in links:
+                links[path] = await self._link(path)
+        before = list(self.catalog)
+        self.catalog.replace(_model(entry, links.get(entry["host"])) for entry in table["models"])
+        self.show_models()
+        for path, link in list(self._links.items()):
+            if path not in links or not link.up:
+                del self._links[path]
+        self._links |= links
+        return [model for model in before if all(model.lane is not one.lane for one in self.catalog)]
+
+    async def settle(self, old: list[Model], kept: dict[str, Link]) -> None:
+        """Wait until no request uses these models, then close the links that nothing uses."""
+        lanes = {id(model.lane) for model in old}
+        while self.desk.uses(lanes):
+            await asyncio.sleep(0.01)
+        for path, link in kept.items():
+            if self._links.get(path) is not link:
+                link.close()
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """Host's socket path -> the link to it."""
+        return dict(self._links)
+
+    async def _link(self, path: str) -> Link:
+        known = self._links.get(path)
+        if known is not None and known.up:
+            return known
+        assert self.rooms is not None
+        link = Link(self.pipeline, self.arena, self.rooms)
+        try:
+            link.open(Path(path))
+        except OSError as error:
+            _log.warning("the process that runs models does not answer: %s", error)
+            link.close()
+        return link
+
+    async def _change(self, question: Message) -> None:
+        try:
+            answer = await self._channel.ask(question, _CHANGE)
+        except TimeoutError:
+            raise RefusalError(503, "busy", "The change takes too long; see GET /v2 and the log.") from None
+        except ConnectionError:
+            raise RefusalError(503, "stopping", "The service is stopping.") from None
+        if answer["error"]:
+            raise RefusalError(answer["status"], answer["code"], answer["error"])
+
+
+def _model(entry: dict[str, Any], link: Link | None) -> Model:
+    lane = RemoteLane(link, entry["key"], entry["failure"])
+    card = from_json(entry["about"], entry["name"]) if entry["about"] else None
+    return models.describe(
+        entry["name"], entry["version"], card, entry["provider"], entry["size_bytes"], lane, entry["state"]
+    )
+
+
+class Front:
+    """All of one front-end process."""
+
+    def __init__(self, channel: Channel, settings: Settings) -> None:
+        self._channel = channel
+        self._service = FrontService(settings, channel)
+        self._server = make_server(App(self._service), settings)
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until the supervisor says to end or is gone."""
+        serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        listening = asyncio.create_task(self._listen())
+        beating = asyncio.create_task(self._beat())
+        gc.collect()
+        # What is there now stays: the collector need not look at it again and again while requests come and go.
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        await serving
+        listening.cancel()
+        beating.cancel()
+
+    async def _listen(self) -> None:
+        async for message in self._channel:
+            match message["type"]:
+                case "table":
+                    await self._apply(message)
+                case "stop":
+                    break
+        # Said to end, or the supervisor is gone: no new connections, and an end to what is under way.
+        self._server.should_exit = True
+        async for _ in self._channel:  # answers to open questions are still wanted
+            pass
+
+    async def _apply(self, table: Message) -> None:
+        links = self._service.links
+        old = await self._service.apply(table)
+        await self._channel.send({"type": "switched", "serial": table["serial"]})
+        task = asyncio.create_task(self._settle(old, links, table["serial"]))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, old: list[Model], links: dict[str, Link], serial: int) -> None:
+        await self._service.settle(old, links)
+        await self._channel.send({"type": "quiet", "serial": serial})
+
+    async def _beat(self) -> None:
+        while True:
+            await self._channel.send({"type": "beat", "snapshot": self._service.tally.snapshot()})
+            await asyncio.sleep(_BEAT)
+
+
+async def _main(channel_fd: int, listener_fd: int) -> None:
+    channel = await Channel.over(socket.socket(fileno=channel_fd))
+    start = await channel.first()
+    front = Front(channel, Settings(**start["settings"]))
+    listener = socket.socket(fileno=listener_fd)
+    listener.setblocking(False)
+    await front.run(listener)
+
+
+def main() -> None:
+    """Run one front-end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    uvloop.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Model files served from one process: loaded, loaded again and unloaded beside the requests it answers.
+
+ONNX Runtime keeps Python's interpreter to itself while it opens a file, so requests wait that long; where that
+matters, hosts load in processes of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from segx_core.errors import SegxError
+from segx_core.predictor import Predictor
+from segx_serve.http import RefusalError
+from segx_serve.loading import load
+from segx_serve.repository import Found, Repository
+from segx_serve.service import LocalService, Part
+from segx_serve.settings import Settings
+
+
+class FileService(LocalService):
+    """A service over a repository's files.
+
+    Raises:
+        SegxError: a file cannot be used.
+    """
+
+    def __init__(self, repository: Repository, settings: Settings, provider: str, force: bool) -> None:
+        super().__init__(settings, {})
+        self._repository = repository
+        self._provider = provider
+        self._force = force
+        self._changing = asyncio.Lock()
+        self.parts = [self._open(found) for found in repository.scan().values()]
+        self.offer()
+
+    def describe(self) -> list[str]:
+        """A line for each model."""
+        return [part.runner.describe() for part in self.parts if isinstance(part.runner, Predictor)]
+
+    async def load(self, name: str) -> None:
+        """Load or reload all versions of a model from their files, warm them up, and switch."""
+        async with self._changing:
+            found = [one for one in self._repository.scan().values() if one.name == name]
+            if not found:
+                raise RefusalError(404, "unknown_model", f"There is no model '{name[:100]}' among the files served.")
+            try:
+                fresh = [await asyncio.to_thread(self._open, one) for one in found]
+            except SegxError as error:
+                raise RefusalError(400, "model_broken", str(error)) from None
+            for part in fresh:
+                part.engine.start()
+                while not part.engine.warmed.is_set() and not part.engine.failure:
+                    await asyncio.sleep(0.005)
+            await self._replace(name, fresh)
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no longer."""
+        async with self._changing:
+            self.catalog.find(name)
+            await self._replace(name, [])
+
+    def _open(self, found: Found) -> Part:
+        predictor = load(found.path, self.settings, self._provider, found.card, self._force)
+        return self.part(found.name, found.version, predictor)
+
+    async def _replace(self, name: str, fresh: list[Part]) -> None:
+        old = [part for part in self.parts if part.model.name == name]
+        self.parts = [part for part in self.parts if part.model.name != name] + fresh
+        self.offer()
+        lanes = {id(part.engine) for part in old}
+        while self.desk.uses(lanes):
+            await asyncio.sleep(0.01)
+        for part in old:
+            await asyncio.to_thread(part.engine.stop, max(1.0, self.settings.drain_seconds))

@@ -1,0 +1,110 @@
+"""Which model files there are to serve: files named one by one, and folders that are looked through again and again.
+
+In a folder, `NAME.onnx` is version 1 of NAME, and `NAME/VERSION.onnx` or `NAME/VERSION/*.onnx` (the layout of Triton's
+repositories) is version VERSION, a whole number. A third party's file `X.onnx` may have its card beside it as
+`X.card.yaml`. Opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segx_core.errors import ConfigError, ModelError
+
+Key = tuple[str, str]
+"""Name and version."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One version of one model as it lies on disk."""
+
+    name: str
+    version: str
+    path: Path
+    card: Path | None
+    """The card that takes the place of one in the file; None for the file's own."""
+    signature: tuple[int, int, int]
+    """Inode, size and time of change: a file replaced or rewritten has another one."""
+
+
+class Repository:
+    """Files and folders.
+
+    Args:
+        sources: ONNX files and folders with them.
+        cards: of files named one by one, where they are to have another than their own.
+
+    Raises:
+        ConfigError: nothing given, a path that is not there, or two files that would have one name and version.
+    """
+
+    def __init__(self, sources: Sequence[Path], cards: Mapping[Path, Path | None] | None = None) -> None:
+        if not sources:
+            raise ConfigError("at least one model file or folder", "none")
+        for source in sources:
+            if not source.exists():
+                raise ModelError("a model file or a folder of them", f"{source}, which is not there", "Check the path.")
+        self._files = [source for source in sources if not source.is_dir()]
+        self.folders = [source for source in sources if source.is_dir()]
+        self._cards = cards or {}
+        self._check()
+
+    def scan(self) -> dict[Key, Found]:
+        """What is there now. Of two files with one name and version the first one counts."""
+        found: dict[Key, Found] = {}
+        for one in self._all():
+            found.setdefault((one.name, one.version), one)
+        return found
+
+    def _check(self) -> None:
+        found: dict[Key, Path] = {}
+        for one in self._all():
+            key = (one.name, one.version)
+            if key in found:
+                raise ConfigError(
+                    "models with different file names, because the name is how callers choose",
+                    f"'{one.name}' twice: {found[key]} and {one.path}",
+                    "Rename one of the files.",
+                )
+            found[key] = one.path
+        if not found and not self.folders:
+            raise ConfigError("at least one model file", "none")
+
+    def _all(self) -> Iterator[Found]:
+        for path in self._files:
+            yield from _found(path.stem, "1", path, self._cards.get(path))
+        for folder in self.folders:
+            yield from _in_folder(folder)
+
+
+def _in_folder(folder: Path) -> Iterator[Found]:
+    for entry in _entries(folder):
+        if entry.suffix == ".onnx" and entry.is_file():
+            yield from _found(entry.stem, "1", entry, None)
+        elif entry.is_dir():
+            for version in _entries(entry):
+                if version.suffix == ".onnx" and version.stem.isdecimal():
+                    yield from _found(entry.name, version.stem, version, None)
+                elif version.name.isdecimal() and version.is_dir():
+                    for path in [one for one in _entries(version) if one.suffix == ".onnx"][:1]:
+                        yield from _found(entry.name, version.name, path, None)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []  # gone or closed to us meanwhile: it holds no model now
+
+
+def _found(name: str, version: str, path: Path, card: Path | None) -> Iterator[Found]:
+    beside = path.with_suffix(".card.yaml")
+    try:
+        state = path.stat()
+        own = beside if beside.is_file() else None
+    except OSError:
+        return
+    yield Found(name, version, path, card or own, (state.st_ino, state.st_size, state.st_mtime_ns))
