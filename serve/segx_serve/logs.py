@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
@@ -26,8 +27,10 @@ LogFormat = Literal["text", "json"]
 _ROOM = 4096  # lines
 _LONGEST = 16_384  # characters of one message; a hostile header is no reason for a megabyte a line
 # Control characters that end a line, move a cursor or turn text around, and halves of surrogate pairs.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_BUT_NEWLINE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_BUT_NEWLINE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Json(logging.Formatter):
@@ -58,7 +61,7 @@ class Json(logging.Formatter):
         if record.exc_info:
             told["exception"] = _exception(record)
         # ASCII alone: every line is valid UTF-8, and no character in it means anything to a terminal.
-        return json.dumps(told, separators=(",", ":"), default=str).replace("\x7f", "\\u007f")
+        return json.dumps(told, separators=(",", ":"), default=str, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 class Text(logging.Formatter):
@@ -101,6 +104,7 @@ class Logs:
         self._handler = _Handler(self._put)
         self._handler.setFormatter(formatter)
         self._before: tuple[int, list[logging.Handler]] | None = None
+        self._hooks = (sys.excepthook, threading.excepthook)
         # A daemon: a stderr that takes nothing must not keep the process from ending.
         self._writer = threading.Thread(target=self._write, name="segx-logs", daemon=True)
 
@@ -110,13 +114,15 @@ class Logs:
         return self._dropped
 
     def open(self, level: int) -> None:
-        """Take over the root logger and start writing."""
+        """Take over the root logger and what nobody caught in any thread, and start writing."""
         root = logging.getLogger()
         self._before = (root.level, root.handlers[:])
         for handler in root.handlers[:]:
             root.removeHandler(handler)
         root.addHandler(self._handler)
         root.setLevel(level)
+        self._hooks = (sys.excepthook, threading.excepthook)
+        sys.excepthook, threading.excepthook = _uncaught, _uncaught_in_thread
         self._writer.start()
 
     def close(self, patience: float = 2.0) -> None:
@@ -124,6 +130,7 @@ class Logs:
         root = logging.getLogger()
         root.removeHandler(self._handler)
         assert self._before is not None
+        sys.excepthook, threading.excepthook = self._hooks
         level, handlers = self._before
         root.setLevel(level)
         for handler in handlers:
@@ -197,6 +204,19 @@ def configure(form: LogFormat, level: str, role: str) -> Logs:
     logs = Logs(formatter, sys.__stderr__.fileno() if sys.__stderr__ else 2)
     logs.open(logging.getLevelNamesMapping()[level.upper()])
     return logs
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return  # somebody pressed Ctrl-C: no failure
+    logging.getLogger("segx").critical("nobody caught this", exc_info=(kind, error, where))
+
+
+def _uncaught_in_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None and not issubclass(failed.exc_type, SystemExit):
+        name = failed.thread.name if failed.thread else "a thread"
+        told = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+        logging.getLogger("segx").critical("nobody caught this in %s", name, exc_info=told)
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:

@@ -111,6 +111,40 @@ def test_lines_come_out_in_order_and_the_root_logger_is_given_back(pipe: tuple[i
     assert logs.dropped == 0
 
 
+def test_what_nobody_caught_is_a_line_like_any_other(pipe: tuple[int, int]) -> None:
+    hooks = (sys.excepthook, threading.excepthook)
+    logs = Logs(Json("front"), pipe[1])
+    logs.open(logging.INFO)
+    thread = threading.Thread(target=lambda: 1 // 0, name="segx-doomed")
+    thread.start()
+    thread.join()
+    leaves = threading.Thread(target=sys.exit)
+    leaves.start()
+    leaves.join()
+    try:
+        raise OSError("main")
+    except OSError as error:
+        sys.excepthook(OSError, error, error.__traceback__)
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    logs.close()
+    assert (sys.excepthook, threading.excepthook) == hooks
+    first, second = (json.loads(line) for line in os.read(pipe[0], 1 << 16).decode().splitlines())
+    assert (first["level"], first["message"]) == ("critical", "nobody caught this in segx-doomed")
+    assert first["exception"].endswith("ZeroDivisionError: integer division or modulo by zero")
+    assert second["message"] == "nobody caught this"
+    assert second["exception"].endswith("OSError: main")
+
+
+def test_a_number_that_json_has_not_is_told_of(pipe: tuple[int, int]) -> None:
+    logs = Logs(Json("front"), pipe[1])
+    logs.open(logging.INFO)
+    logging.getLogger("segx.serve").info("odd", extra={"fields": {"seconds": float("nan")}})
+    logs.close()
+    told = json.loads(os.read(pipe[0], 1 << 16))
+    assert "could not be formatted" in told["message"]
+    assert "odd" in told["message"]
+
+
 def test_a_stderr_that_takes_nothing_loses_lines_and_stops_nobody(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[0], False)
     logs = Logs(Text("front"), pipe[1], room=4)
