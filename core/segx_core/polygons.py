@@ -1,4 +1,4 @@
-"""Where classes lie in a class map: outlines as polygons with holes, and bounding boxes. Pixel coordinates, (x, y).
+"""Where classes lie in a class map: their outlines as polygons with holes. Pixel coordinates, (x, y).
 
 Knows nothing of files, and nothing of classes but their names.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segx_core.cv import cv2
 from segx_core.runner import ClassMap
+from segx_core.runs import by_class
 
 Vertices = list[list[int]]
 
@@ -32,27 +33,37 @@ def polygons(classmap: ClassMap, classes: tuple[str, ...]) -> list[dict[str, Any
     """
     return [
         {"class": classes[index], "index": index, **shape}
-        for index in np.flatnonzero(np.bincount(classmap.ravel())).tolist()
-        for shape in outlines(classmap == index)
+        for index, runs in by_class(classmap).items()
+        for shape in outlines_in(classmap, index, runs.box)
     ]
 
 
-def outlines(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def outlines_in(classmap: ClassMap, index: int, box: list[int]) -> list[dict[str, Any]]:
+    """The regions of one class, as `outlines`, looked for in its box alone: a small one costs little.
+
+    Args:
+        classmap: (H, W) class indices.
+        index: which class.
+        box: [left, top, width, height] around all its pixels.
+    """
+    left, top, width, height = box
+    return outlines(classmap[top : top + height, left : left + width] == index, (left, top))
+
+
+def outlines(mask: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> list[dict[str, Any]]:
     """The regions of one mask, as in `polygons`.
 
     Args:
         mask: (H, W) bool.
+        corner: (left, top) of the mask in a larger picture, whose coordinates the vertices get.
 
     Returns:
         Per region: "polygon", its vertices, and "holes", a list of vertices for each hole.
     """
-    box = bounding_box(mask)
-    if box is None:
+    if not mask.any():
         return []
-    left, top, width, height = box
-    # The box alone: a small region in a large picture costs little.
-    inside = mask[top : top + height, left : left + width].astype(np.uint8)
-    lines, tree = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
+    inside = np.ascontiguousarray(mask, np.uint8)
+    lines, tree = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
     parents = np.asarray(tree).reshape(-1, 4)[:, 3].tolist()  # (next, previous, first child, parent)
     shapes: dict[int, dict[str, Any]] = {
         number: {"polygon": _vertices(line), "holes": []}
@@ -63,19 +74,6 @@ def outlines(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
         if parent >= 0:
             shapes[parent]["holes"].append(_vertices(line))
     return list(shapes.values())
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> list[int] | None:
-    """[left, top, width, height] in pixels of the smallest box around a mask, as COCO's `bbox`; None where it is empty.
-
-    Args:
-        mask: (H, W) bool.
-    """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return None
-    left, top = int(columns[0]), int(rows[0])
-    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def borders(classmap: ClassMap) -> int:

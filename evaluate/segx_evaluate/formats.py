@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from segx_core import rle
 from segx_core.card import Card
-from segx_core.polygons import bounding_box
 from segx_core.runner import ClassMap
+from segx_core.runs import by_class
 
 
 def coco_categories(card: Card) -> list[dict[str, Any]]:
@@ -31,18 +28,15 @@ def coco_annotations(classmap: ClassMap, image_id: int, first_id: int) -> list[d
         image_id: the picture's id.
         first_id: id of the first annotation; the others follow.
     """
-    found = []
-    for number, index in enumerate(np.unique(classmap).tolist()):
-        mask = classmap == index
-        found.append(
-            {
-                "id": first_id + number,
-                "image_id": image_id,
-                "category_id": index,
-                "segmentation": rle.encode(mask),
-                "area": int(mask.sum()),
-                "bbox": bounding_box(mask),
-                "iscrowd": 1,
-            }
-        )
-    return found
+    return [
+        {
+            "id": first_id + number,
+            "image_id": image_id,
+            "category_id": index,
+            "segmentation": runs.rle(),
+            "area": runs.area,
+            "bbox": runs.box,
+            "iscrowd": 1,
+        }
+        for number, (index, runs) in enumerate(by_class(classmap).items())
+    ]

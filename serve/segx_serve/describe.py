@@ -8,12 +8,14 @@ import numpy as np
 
 from segx_core import rle
 from segx_core.errors import PictureError
-from segx_core.polygons import borders, bounding_box, outlines
+from segx_core.polygons import borders, outlines_in
 from segx_core.runner import ClassMap
+from segx_core.runs import by_class
 from segx_serve.legend import Legend
 
 # Outlines have at most about so many vertices: some 30 MB of JSON. A map of noise would have many times more.
 _MOST_BORDERS = 2_000_000
+_NONE = np.zeros(0, np.int64)
 
 
 def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons: bool = False) -> dict[str, object]:
@@ -40,27 +42,24 @@ def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons:
             kind="too_large",
         )
     height, width = classmap.shape
-    pixels = np.bincount(classmap.ravel(), minlength=len(legend.classes or ()))
-    listed = range(len(legend.classes)) if legend.classes else np.flatnonzero(pixels).tolist()
-    absent = rle.encode(np.zeros((height, width), np.bool_)) if rles else None
+    found = by_class(classmap)
+    absent = rle.from_runs(_NONE, _NONE, (height, width)) if rles else None
     classes: list[dict[str, object]] = []
-    for index in listed:
-        count = int(pixels[index])
+    for index in range(len(legend.classes)) if legend.classes else found:
+        runs = found.get(index)
+        pixels = runs.area if runs else 0
+        box = runs.box if runs else None
         one: dict[str, object] = {
             "index": index,
             "name": legend.name(index),
-            "pixels": count,
-            "fraction": count / (height * width),
-            "bbox": None,
+            "pixels": pixels,
+            "fraction": pixels / (height * width),
+            "bbox": box,
         }
-        # With many classes most are in no one picture: they cost nothing.
-        mask = classmap == index if count else None
-        if mask is not None:
-            one["bbox"] = bounding_box(mask)
         if rles:
-            one["rle"] = absent if mask is None else rle.encode(mask)
+            one["rle"] = runs.rle() if runs else absent
         if polygons:
-            one["polygons"] = [] if mask is None else outlines(mask)
+            one["polygons"] = outlines_in(classmap, index, box) if box else []
         classes.append(one)
     return {"model": legend.model, "height": height, "width": width, "classes": classes}
 

@@ -151,10 +151,15 @@ class Logs:
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            if self._dropped != self._told:
-                lost, self._told = self._dropped - self._told, self._dropped
-                self._out(self._lost(lost))
+            self._tell()
             self._out(line)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say how many lines were lost since it was last said."""
+        if lost := self._dropped - self._told:
+            self._told += lost
+            self._out(self._lost(lost))
 
     def _lost(self, count: int) -> bytes:
         text = f"{count} log lines were lost because stderr did not take them"

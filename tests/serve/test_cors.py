@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segx_core.errors import ConfigError
@@ -93,6 +93,7 @@ def test_what_is_no_origin_is_refused_with_the_nearest_that_is(origin: str, cure
     assert cure in refusal.value.cure
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_only_what_was_named_ever_comes_back(origin: str) -> None:
     headers = dict(

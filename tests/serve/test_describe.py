@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,7 @@ NAMED = Legend("m", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 NUMBERED = Legend("m", None, NAMED.palette)
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 2)),
     st.booleans(),

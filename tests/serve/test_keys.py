@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segx_core.errors import ConfigError
@@ -166,6 +166,7 @@ def test_where_a_key_may_stand(headers: dict[bytes, bytes], key: str | None) -> 
     assert presented(headers) == key
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_header_bytes_can_be_checked(value: bytes) -> None:
     keys = Keys(Path("unused"), (Entry(USE, hashlib.sha256(b"lens").digest(), None),), (0, 0, 0), every=3600)

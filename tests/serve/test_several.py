@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segx_serve.answers import forms
@@ -101,6 +101,7 @@ def test_names_are_made_safe(name: str, stem: str) -> None:
     assert file_names([name]) == [stem]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["a.png", "A.jpg", "a-2", "a"]), max_size=12))
 def test_names_are_unique_and_stay_in_their_folder(names: list[str]) -> None:
     stems = file_names(names)
