@@ -7,6 +7,7 @@ an endpoint nothing of OpenTelemetry is imported. It knows nothing of pictures.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ Stage = tuple[str, int, int]
 """(name, begin, end), nanoseconds since 1970."""
 
 _PATH = "/v1/traces"
-_TIMEOUT = 3.0  # seconds for one export, also for the last one at the end
+_TIMEOUT = 3.0  # seconds for one export
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
 
 
@@ -58,8 +59,8 @@ class Tracer(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
+    def close(self, patience: float = 3.0) -> None:
+        """Send what waits, for at most `patience` seconds."""
         ...
 
 
@@ -131,7 +132,7 @@ class Silent:
     ) -> None:
         """As Tracer.record: nothing."""
 
-    def close(self) -> None:
+    def close(self, patience: float = 3.0) -> None:
         """As Tracer.close: nothing."""
 
 
@@ -194,9 +195,12 @@ class Recording:
                 self._tracer.start_span(name, context=below, start_time=begin).end(end_time=end)
         span.end(end_time=ended)
 
-    def close(self) -> None:
+    def close(self, patience: float = 3.0) -> None:
         """As Tracer.close."""
-        self._provider.shutdown()
+        # The SDK waits up to half a minute for a collector that does not answer; nobody who stops a service does.
+        ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
+        ending.start()
+        ending.join(patience)
 
 
 def _attributes(request: Request, route: str, status: int) -> dict[str, str | int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -177,6 +178,19 @@ def test_a_collector_that_is_not_there_stops_nobody(free_port: int) -> None:
     tracer = make(f"http://127.0.0.1:{free_port}")
     tracer.record(request(), "/segment", 200, BEGAN, ENDED)
     tracer.close()
+
+
+def test_a_collector_that_never_answers_does_not_hold_up_the_end() -> None:
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        tracer = make(f"http://127.0.0.1:{hole.getsockname()[1]}")
+        tracer.record(request(), "/segment", 200, BEGAN, ENDED)
+        tracer.close(patience=0.05)
+        (ending,) = [thread for thread in threading.enumerate() if thread.name == "traces-end"]
+        assert ending.is_alive()
+        assert ending.daemon
+    ending.join(60)
 
 
 def test_without_an_endpoint_nothing_happens_and_nothing_is_imported() -> None:
