@@ -134,3 +134,12 @@ def test_the_overlay_is_cores_overlay(kit: SimpleNamespace, tiny: Any) -> None:
     pixels = kit.picture(10)
     answer = tiny.segment(kit.as_png(pixels), accept="image/png;overlay=1")
     assert answer.content == encode_png(overlay(pixels, kit.Brightness().run(pixels[None])[0], kit.PALETTE))
+
+
+def test_polygons_of_a_map_without_regions_worth_the_name_are_refused(kit: SimpleNamespace, brightness: Any) -> None:
+    board = np.indices((1100, 1100)).sum(axis=0) % 2 * 255
+    data = kit.as_png(board.astype(np.uint8)[..., None].repeat(3, axis=-1))
+    answer = brightness.segment(data, accept="application/json;polygons=1")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "picture_too_large")
+    assert "without polygons=1" in answer.json()["error"]["message"]
+    assert brightness.segment(data, accept="application/json").status_code == 200
