@@ -44,6 +44,22 @@ def encode(mask: NDArray[np.bool_]) -> Rle:
     return {"size": [int(height), int(width)], "counts": _write(runs) if flat.size else ""}
 
 
+def from_runs(starts: NDArray[np.int64], ends: NDArray[np.int64], size: tuple[int, int]) -> Rle:
+    """The compressed RLE of the mask whose runs of ones are given.
+
+    Args:
+        starts: (R,) number of each run's first pixel, pixels counted column by column; ascending.
+        ends: (R,) one past each run's last pixel; less than the next start.
+        size: (H, W).
+    """
+    height, width = size
+    edges = np.stack([starts, ends], axis=1).ravel()
+    runs = np.diff(edges, prepend=0, append=height * width)
+    if runs[-1] == 0:
+        runs = runs[:-1]
+    return {"size": [height, width], "counts": _write(runs) if height * width else ""}
+
+
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """The mask of a compressed RLE.
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 from segx_core import atomic, picture
 from segx_core.card import Card
 from segx_core.errors import ConfigError, near
+from segx_core.polygons import polygons
 from segx_core.runner import ClassMap
 from segx_evaluate import formats
 from segx_evaluate.plan import Job
@@ -87,7 +88,7 @@ class Polygons:
             "image": job.source.name,
             "height": height,
             "width": width,
-            "shapes": formats.polygons(classmap, self._card.classes),
+            "shapes": polygons(classmap, self._card.classes),
         }
         atomic.write_text(target, json.dumps(document, ensure_ascii=False) + "\n")
         return [target]

@@ -73,8 +73,9 @@ def _segment(models: list[str], settings: Settings) -> Node:
         "description": (
             "The picture is the request's body, or the field `image` of a form. The Accept header chooses the answer: "
             "`image/png` a palette PNG of class indices (default), `image/png;overlay=1` the picture blended with the "
-            "classes' colours, `application/json` areas and COCO run lengths, `application/octet-stream` one number a "
-            "pixel, row by row (gzip where Accept-Encoding takes it)."
+            "classes' colours, `application/json` areas, boxes and COCO run lengths (`;rle=0` leaves those out, "
+            "`;polygons=1` adds outlines), `application/octet-stream` one number a pixel, row by row (gzip where "
+            "Accept-Encoding takes it)."
         ),
         "parameters": [
             {
@@ -188,6 +189,7 @@ def _schemas() -> Node:
     run_length = _object(size=_list(count), counts=text)
     run_length["description"] = "COCO's compressed run lengths, as pycocotools reads them; size is [height, width]"
     fraction = {"type": "number", "minimum": 0, "maximum": 1, "description": "Share of the picture's pixels"}
+    vertices = {**_list(_list(count)), "description": "Corners [x, y] at the centres of pixels"}
     tensor = _object(name=text, datatype=text, shape=_list({"type": "integer", "minimum": -1}))
     return {
         "Error": _object(error=_object(code=text, message=text)),
@@ -196,7 +198,22 @@ def _schemas() -> Node:
             model=text,
             height=count,
             width=count,
-            classes=_list(_object(index=count, name=text, pixels=count, fraction=fraction, rle=run_length)),
+            classes=_list(
+                _object(
+                    ("rle", "polygons"),
+                    index=count,
+                    name=text,
+                    pixels=count,
+                    fraction=fraction,
+                    bbox={
+                        "type": ["array", "null"],
+                        "items": count,
+                        "description": "[left, top, width, height] in pixels; null for a class that is not there",
+                    },
+                    rle=run_length,
+                    polygons=_list(_object(polygon=vertices, holes=_list(vertices))),
+                )
+            ),
         ),
         "Models": _object(models=_list(_ref("Model")), sample={**flag, "description": "Whether there is /sample"}),
         "Model": _object(

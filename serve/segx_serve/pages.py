@@ -18,13 +18,17 @@ _POLICY = (
 )
 
 
-def security_headers() -> Headers:
-    """Sent with every answer; the content policy matters for pages and does no harm elsewhere."""
+def security_headers(*, shared: bool = False) -> Headers:
+    """Sent with every answer; the content policy matters for pages and does no harm elsewhere.
+
+    Args:
+        shared: whether the answer is for a page of another origin that was allowed to use the service (cors.py).
+    """
     return (
         (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", _POLICY.encode()),
         (b"referrer-policy", b"no-referrer"),
-        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"cross-origin-resource-policy", b"cross-origin" if shared else b"same-origin"),
     )
 
 

@@ -1,0 +1,23 @@
+"""What the numbers of a class map mean: all that encoding an answer needs to know of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segx_core.card import Color
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Names and colours of one model's classes."""
+
+    model: str
+    """The model's name, as callers choose it."""
+    classes: tuple[str, ...] | None
+    """Names by index; None for a model without a card, whose classes are numbers."""
+    palette: tuple[Color, ...]
+    """RGB by index."""
+
+    def name(self, index: int) -> str:
+        """The name of class `index`."""
+        return self.classes[index] if self.classes else f"class_{index}"
