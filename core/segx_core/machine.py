@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from segx_core.runtime import cores
+from segx_core.cores import cores
 
 
 def describe() -> dict[str, str]:

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
-import os
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 import onnxruntime as ort
 
 from segx_core.card import Session
+from segx_core.cores import cores
 from segx_core.errors import ConfigError, ModelError, SetupError, near
 
 CPU = "CPUExecutionProvider"
@@ -161,14 +161,6 @@ def open_session(
             "Use --provider cpu.",
         )
     return session
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    # os.process_cpu_count comes with Python 3.13; a container's or taskset's share counts, not the whole machine.
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _chain(provider: str) -> list[str]:

@@ -60,14 +60,14 @@ class Ticket:
         self._requests = 0
         self._bytes = 0
 
-    def enter(self) -> None:
-        """Take a place among the requests.
+    def enter(self, places: int = 1) -> None:
+        """Take places among the requests, one for each picture.
 
         Raises:
-            FullError: there is none.
+            FullError: there are not as many.
         """
-        self._admission._take(1, 0)
-        self._requests += 1
+        self._admission._take(places, 0)
+        self._requests += places
 
     def grow(self, size: int) -> None:
         """Hold `size` more bytes.

@@ -62,7 +62,7 @@ class Desk:
             self.tally.shed("not_ready")
             text = f"Model '{model.name}' cannot run now: {refuses}. Try again in a moment."
             raise RefusalError(503, "not_ready", text, headers=_RETRY)
-        ticket.enter()
+        ticket.enter(len(sources))
         limit = self.settings.deadline_ms
         # A slow upload is no wait of ours: the clock starts now.
         deadline = time.perf_counter() + limit / 1000 if limit else None

@@ -10,11 +10,14 @@ import itertools
 import json
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
+
+from segx_serve.job import Timing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,6 +29,15 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What logs and traces tell of an answer that a model had a part in."""
+
+    model: str
+    timing: Timing
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A whole answer."""
 
@@ -33,6 +45,7 @@ class Reply:
     body: bytes
     media_type: str
     headers: Headers = ()
+    seen: Seen | None = None
 
 
 class RefusalError(Exception):
@@ -72,6 +85,10 @@ class Request:
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.started = time.perf_counter()
+        """When its headers were there."""
+        self.key: str | None = None
+        """The name of the API key it came with, once that was checked."""
         self.complete = False
         """Whether the whole body has been received."""
 

@@ -24,6 +24,8 @@ class Part:
     media_type: str = ""
     """As the client declared it, lower case; may be empty."""
     data: bytes = b""
+    file_name: str = ""
+    """As the client named it; may be empty or hostile."""
     headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ class _Reader:
         part = self.parts[-1]
         options = parse_options_header(part.headers.get(b"content-disposition", b""))[1]
         part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        part.file_name = options.get(b"filename", b"").decode("utf-8", "replace")
         part.media_type = part.headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower()
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:

@@ -168,7 +168,7 @@ class Pipeline:
         try:
             job.begin(expires=False)
             job.payload = job.call.encode(job)
-        except (GoneError, MemoryError) as error:
+        except (GoneError, MemoryError, PictureError) as error:
             job.error = error
         except Exception as error:  # noqa: BLE001 - the job must end whatever happens
             _log.exception("an answer could not be encoded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from segx_serve.admission import FullError, Ticket
 from segx_serve.body import ClientGoneError, read_body
 from segx_serve.catalog import Catalog
 from segx_serve.desk import Desk
-from segx_serve.http import RefusalError, Reply, Request
-from segx_serve.job import Call, Encode, Timing
+from segx_serve.http import RefusalError, Reply, Request, Seen
+from segx_serve.job import Call, Timing
 from segx_serve.models import Model
+from segx_serve.several import Part as Done
+from segx_serve.several import choose_several
 
 # Media types whose bytes the decoder certainly knows: unknown bytes under such a name are a broken picture.
 _KNOWN = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"})
@@ -27,12 +30,12 @@ class Plan:
     """What a request asks for, judged by its headers alone."""
 
     model: Model
-    form: answers.Form
-    encode: Encode
     media_type: str
     """Declared, lower case; may be empty."""
-    started: float
-    """time.perf_counter() when the headers were there."""
+    gzip: bool
+    """Whether the client takes gzip."""
+    form: answers.Form | None
+    """None for a form of fields: it may turn out to hold several pictures, whose answers have other forms."""
 
 
 class Segment:
@@ -51,12 +54,11 @@ class Segment:
         Raises:
             RefusalError: nothing that this route does.
         """
-        started = time.perf_counter()
         model = self._model(request)
-        form = self._form(request.header(b"accept"))
         media_type = _media_type(request)
         gzip = b"gzip" in request.headers.get(b"accept-encoding", b"").lower()
-        return Plan(model, form, form.build(model, gzip), media_type, started)
+        form = None if media_type == _FORM else self._form(request.header(b"accept"))
+        return Plan(model, media_type, gzip, form)
 
     async def __call__(self, request: Request) -> Reply:
         """Answer one request.
@@ -72,16 +74,21 @@ class Segment:
                 if self._desk.admission.full:
                     raise FullError("requests")
                 body = await read_body(request, ticket, settings.max_body, settings.read_timeout)
-                picture, media_type = _picture(body, plan.media_type, request)
-                call = await self._desk.run(request, plan.model, [picture], ticket, plan.encode, plan.form.light)
+                if plan.form is not None:
+                    return await self._one(request, plan.model, plan.form, plan.gzip, body, plan.media_type, ticket)
+                parts = _parts(body, request)
+                if len(parts) > 1:
+                    return await self._several(request, plan.model, parts, ticket)
+                form = self._form(request.header(b"accept"))
+                (part,) = parts
+                return await self._one(request, plan.model, form, plan.gzip, part.data, part.media_type, ticket)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
-        return self._reply(request, plan, call, media_type)
 
     def hot(self, request: Request) -> Plan | None:
         """The plan of a request whose body is the picture itself; None where it must go the long way."""
         plan = self.plan(request)
-        return None if plan.media_type == _FORM else plan
+        return None if plan.form is None else plan
 
     def start(
         self, request: Request, plan: Plan, body: bytes, ticket: Ticket, answer: Callable[[Reply | None], None]
@@ -91,10 +98,12 @@ class Segment:
         Raises:
             RefusalError: an empty body, or too much to do.
         """
+        form = plan.form
+        assert form is not None
 
         def done(call: Call) -> None:
             try:
-                reply: Reply | None = self._reply(request, plan, call, plan.media_type)
+                reply: Reply | None = self._reply(request, plan.model, call, plan.media_type)
             except RefusalError as refusal:
                 reply = refusal.reply()
             except ClientGoneError:
@@ -104,20 +113,57 @@ class Segment:
         if not body:
             raise _empty()
         try:
-            return self._desk.start(plan.model, [body], ticket, plan.encode, plan.form.light, done)
+            encode = form.build(plan.model, plan.gzip)
+            return self._desk.start(plan.model, [body], ticket, encode, form.light, done)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 
-    def _reply(self, request: Request, plan: Plan, call: Call, media_type: str) -> Reply:
-        self._desk.close(call, plan.model, time.perf_counter() - plan.started)
+    async def _one(
+        self,
+        request: Request,
+        model: Model,
+        form: answers.Form,
+        gzip: bool,
+        picture: bytes,
+        media_type: str,
+        ticket: Ticket,
+    ) -> Reply:
+        if not picture:
+            raise _empty()
+        call = await self._desk.run(request, model, [picture], ticket, form.build(model, gzip), form.light)
+        return self._reply(request, model, call, media_type)
+
+    def _reply(self, request: Request, model: Model, call: Call, media_type: str) -> Reply:
+        self._desk.close(call, model, time.perf_counter() - request.started)
         (job,) = call.jobs
         if job.error is not None:
             raise self._desk.refusal(job.error, request.id, known=media_type in _KNOWN)
         assert job.payload is not None
-        payload = job.payload
-        return Reply(
-            200, payload.body, payload.media_type, (*payload.headers, (b"server-timing", server_timing(job.timing)))
-        )
+        payload, timing = job.payload, job.timing
+        headers = (*payload.headers, (b"server-timing", server_timing(timing)))
+        return Reply(200, payload.body, payload.media_type, headers, Seen(model.name, timing, job.batch))
+
+    async def _several(self, request: Request, model: Model, parts: list[multipart.Part], ticket: Ticket) -> Reply:
+        """Each picture goes its own way and fails alone."""
+        several = choose_several(request.header(b"accept"))
+        most = self._desk.settings.max_queue
+        if len(parts) > most:
+            raise RefusalError(413, "too_many", f"{len(parts)} pictures in one request; at most {most} are taken.")
+        encode = several.one.build(model, gzip=False)
+        call = await self._desk.run(request, model, [part.data for part in parts], ticket, encode)
+        self._desk.close(call, model, time.perf_counter() - request.started)
+        done = []
+        for part, job in zip(parts, call.jobs, strict=True):
+            if job.payload is not None:
+                done.append(Done(part.file_name, job.payload.body))
+                continue
+            assert job.error is not None
+            refusal = self._desk.refusal(job.error, request.id, known=part.media_type in _KNOWN)
+            if refusal.status == 503 and all(one.error is not None for one in call.jobs):
+                raise refusal
+            done.append(Done(part.file_name, error=(refusal.code, refusal.message)))
+        payload = await asyncio.to_thread(several.join, done)
+        return Reply(200, payload.body, payload.media_type, payload.headers)
 
     def _model(self, request: Request) -> Model:
         if not request.scope["query_string"]:
@@ -159,25 +205,20 @@ def _media_type(request: Request) -> str:
     return declared
 
 
-def _picture(body: bytes, media_type: str, request: Request) -> tuple[bytes, str]:
-    """The bytes of the picture and their declared type."""
-    if media_type == _FORM:
-        parts = multipart.parse(body, request.header(b"content-type"))
-        for part in parts:
-            if part.name != "image":
-                raise RefusalError(
-                    422, "unknown_field", f"Unknown field '{part.name[:100]}'. {near(part.name, ['image'])}"
-                )
-        if not parts:
-            raise RefusalError(422, "missing_field", "The form has no field 'image' with the picture.")
-        if len(parts) > 1:
-            raise RefusalError(
-                422, "repeated_field", f"The form has {len(parts)} fields 'image'; send one picture a request."
-            )
-        body, media_type = parts[0].data, parts[0].media_type
-    if not body:
-        raise _empty()
-    return body, media_type
+def _parts(body: bytes, request: Request) -> list[multipart.Part]:
+    """The fields of a form: one picture or several.
+
+    Raises:
+        RefusalError: a broken form, one without a picture, or with other fields.
+    """
+    parts = multipart.parse(body, request.header(b"content-type"))
+    for part in parts:
+        if part.name != "image":
+            text = f"Unknown field '{part.name[:100]}'. {near(part.name, ['image'])}"
+            raise RefusalError(422, "unknown_field", text)
+    if not parts:
+        raise RefusalError(422, "missing_field", "The form has no field 'image' with the picture.")
+    return parts
 
 
 def _empty() -> RefusalError:

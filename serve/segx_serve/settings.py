@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segx_core.errors import ConfigError
-from segx_core.runtime import cores
+from segx_core.cores import cores
+from segx_serve.tls import Tls
 
 _UNITS = {
     "": 1, "b": 1,
@@ -63,6 +64,26 @@ class Settings(BaseModel):
     """ONNX Runtime threads inside one engine. None: cores / engines."""
     codecs: int | None = Field(default=None, ge=1)
     """Threads that decode pictures and encode answers. None: one per core, at most 8."""
+    api_key_file: Path | None = None
+    """Keys that may use and manage the service; None: everybody may use it, see `admin`."""
+    admin: bool = False
+    """Without keys: whether programs on this machine may manage the service."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may use the service from a browser; `*` for all."""
+    tls_cert: Path | None = None
+    """Certificate, PEM; with `tls_key` the service speaks https."""
+    tls_key: Path | None = None
+    """The certificate's private key, PEM."""
+    tls_client_ca: Path | None = None
+    """Who signs clients' certificates, PEM; with it every client must show one."""
+    log_format: Literal["text", "json"] = "text"
+    """How log lines look."""
+    access_log: bool = False
+    """Whether every answered request gets a log line."""
+    otel_endpoint: str | None = None
+    """OTLP/HTTP address that traces are sent to."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Open Inference Protocol over gRPC; None: not offered."""
     sample: Path | None = None
     """A picture that the web page offers to try."""
 
@@ -74,6 +95,21 @@ class Settings(BaseModel):
                 f"({self.largest}): raise it, or lower max_body or max_pixels"
             )
         return self
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or none")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self
+
+    @property
+    def tls(self) -> Tls | None:
+        """The files for TLS, None for plain http."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return Tls(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
     def largest(self) -> int:
