@@ -14,6 +14,7 @@ from segx_serve.http import RefusalError, Reply, Request, as_json
 from segx_serve.oip import coding, describe, wire
 from segx_serve.oip.answer import answer
 from segx_serve.oip.inference import infer
+from segx_serve.oip.paths import Match
 from segx_serve.oip.refusals import bad, quoted
 from segx_serve.oip.regions import Region, Regions
 from segx_serve.oip.service import OipLimits, Service
@@ -34,6 +35,39 @@ class Oip:
         self.regions = regions
         self.limits = limits or OipLimits()
         self._decoder = wire.strict_decoder()
+
+    async def call(self, match: Match, request: Request, body: bytes) -> Reply:
+        """The operation that `paths.match` found. Methods and rights have been checked; `body` is the whole body."""
+        model, version = match.model, match.version
+        match match.operation:
+            case "infer":
+                return await self.infer(request, body, model, version)
+            case "server":
+                return self.server()
+            case "live":
+                return self.live()
+            case "ready":
+                return self.ready()
+            case "metadata":
+                return self.metadata(model, version)
+            case "model_ready":
+                return self.model_ready(model, version)
+            case "config":
+                return self.config(model, version)
+            case "stats":
+                return await self.stats(model, version)
+            case "index":
+                return self.index(body)
+            case "load":
+                return await self.load(model, body)
+            case "unload":
+                return await self.unload(model, body)
+            case "shm_status":
+                return self.shm_status(match.region)
+            case "shm_register":
+                return self.shm_register(match.region, body)
+            case "shm_unregister":
+                return self.shm_unregister(match.region)
 
     def server(self, extra: Mapping[str, Any] | None = None) -> Reply:
         """Server metadata. `extra` is added to it."""

@@ -5,21 +5,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import httpx
 import numpy as np
 import pytest
+import uvicorn
 
 from segx_core.errors import PictureError
 from segx_core.picture import decode
 from segx_core.runner import ClassMap, Runner, UInt8
-from segx_serve.http import RefusalError, Reply, Request
+from segx_serve.http import Receive, RefusalError, Reply, Request, Scope, Send, as_json
 from segx_serve.oip import Duration, IndexEntry, ModelInfo, ModelStatistics, Oip, OipLimits, Regions
+from segx_serve.oip.paths import match
 from segx_serve.oip.service import BatchStatistics
 
 T = TypeVar("T")
@@ -95,6 +101,55 @@ class Wide:
         return (batch.astype(np.uint32).sum(axis=-1) * 80).astype(np.uint16)
 
 
+class Front:
+    """The protocol alone as an ASGI application, as a server around it would wire it."""
+
+    def __init__(self, oip: Oip) -> None:
+        self.oip = oip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = made(scope, receive)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        reply = await self._reply(request, body)
+        headers = [(b"content-type", reply.media_type.encode()), (b"content-length", b"%d" % len(reply.body))]
+        await send({"type": "http.response.start", "status": reply.status, "headers": [*headers, *reply.headers]})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, request: Request, body: bytes) -> Reply:
+        found = match(request.path)
+        if found is None or found.method != request.method:
+            return as_json({"error": "There is nothing here."}, 404)
+        try:
+            return await self.oip.call(found, request, body)
+        except RefusalError as refusal:
+            return as_json({"error": refusal.message}, refusal.status, refusal.headers)
+
+
+@contextmanager
+def listening(oip: Oip) -> Iterator[httpx.Client]:
+    """A client of a server on a real socket."""
+    server = uvicorn.Server(uvicorn.Config(Front(oip), lifespan="off", log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="segx-test-oip")
+        thread.start()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def made(scope: Scope, receive: Receive) -> Request:
+    """A request as the server makes it."""
+    return Request(scope, receive)
+
+
 def request(**headers: str) -> Request:
     """A request with these headers, underscores as dashes."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -102,7 +157,7 @@ def request(**headers: str) -> Request:
     async def nothing() -> dict[str, Any]:
         raise AssertionError("the body is handed in")
 
-    return Request({"method": "POST", "path": "/", "headers": pairs, "query_string": b""}, nothing)
+    return made({"method": "POST", "path": "/", "headers": pairs, "query_string": b""}, nothing)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
