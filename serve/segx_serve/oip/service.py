@@ -22,7 +22,7 @@ class OipLimits:
     """Most pictures in one request."""
     max_body: int = 32 * 2**20
     """Most bytes of a body after decompression, and of the inputs a request takes from shared memory."""
-    max_json: int = 8 * 2**20
+    max_json: int = 4 * 2**20
     """Most bytes of JSON, read or written: it is parsed on the event loop, and pictures have a binary form."""
 
 

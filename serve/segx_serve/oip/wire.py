@@ -6,6 +6,7 @@ parsing that JSON. It knows nothing of models: whether the tensors suit one is f
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any, NoReturn
 
@@ -18,6 +19,10 @@ from segx_serve.oip.tensors import Payload, Tensor
 
 _LONGEST_ID = 1024
 _MOST_INPUTS = 8
+# A request has a handful of objects, and each costs a call. Counting braces costs nothing.
+_MOST_OBJECTS = 256
+# From here on pausing the garbage collector pays, bytes.
+_LARGE = 2**16
 
 
 def parse(body: bytes, header_length: str, limits: OipLimits, decoder: json.JSONDecoder) -> Inference:
@@ -60,6 +65,17 @@ def json_object(body: bytes, limits: OipLimits, decoder: json.JSONDecoder) -> di
     return _object(body, limits, decoder) if body.strip() else {}
 
 
+def _decoded(text: bytes, decoder: json.JSONDecoder) -> object:
+    """Large JSON without garbage collection, which would visit the lists of pixels over and over while they grow."""
+    if len(text) < _LARGE or not gc.isenabled():
+        return decoder.decode(text.decode())
+    gc.disable()
+    try:
+        return decoder.decode(text.decode())
+    finally:
+        gc.enable()
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
@@ -76,8 +92,10 @@ def _object(text: bytes, limits: OipLimits, decoder: json.JSONDecoder) -> dict[s
         raise too_large(
             f"JSON may have {limits.max_json} bytes, got {len(text)}. Send tensors with the binary data extension."
         )
+    if text.count(b"{") > _MOST_OBJECTS:
+        raise bad(f"The JSON has more than {_MOST_OBJECTS} objects; no request needs them.")
     try:
-        value = decoder.decode(text.decode())
+        value = _decoded(text, decoder)
     except UnicodeDecodeError as error:
         raise bad(
             f"The JSON is not UTF-8 at byte {error.start}. Where tensor data follows it, the header "
