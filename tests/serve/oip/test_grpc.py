@@ -325,7 +325,7 @@ def test_messages_are_limited(kit: SimpleNamespace, oip: Oip) -> None:
 
 
 def test_a_passed_deadline_cancels_the_work(
-    kit: SimpleNamespace, wire_kit: SimpleNamespace, oip: Oip, small: Any
+    kit: SimpleNamespace, wire_kit: SimpleNamespace, oip: Oip, small: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     small.hang = True
 
@@ -336,6 +336,7 @@ def test_a_passed_deadline_cancels_the_work(
         await asyncio.wait_for(small.cancelled.wait(), 10)
 
     session(oip, work)
+    assert not [record for record in caplog.records if record.name == "segx.serve"]
 
 
 def test_stopping_lets_calls_end(kit: SimpleNamespace, wire_kit: SimpleNamespace, oip: Oip, small: Any) -> None:

@@ -102,20 +102,21 @@ def test_sixteen_bits(kit: SimpleNamespace, wire_kit: SimpleNamespace) -> None:
 
 def test_an_output_is_chosen(kit: SimpleNamespace, wire_kit: SimpleNamespace, oip: Oip) -> None:
     blob = kit.picture(0, 2, 2).tobytes()
-    for outputs, binary in (
-        ([{"name": "classmap"}], False),
-        ([], False),
-        ([{"name": "classmap", "parameters": {"binary_data": True}}], True),
+    for outputs, by_default, binary in (
+        (None, False, False),
+        (None, True, True),
+        ([], True, True),
+        ([{"name": "classmap"}], False, False),
+        ([{"name": "classmap"}], True, True),
+        ([{"name": "classmap", "parameters": {"binary_data": True}}], False, True),
+        ([{"name": "classmap", "parameters": {"binary_data": False}}], True, False),
     ):
-        body, length = wire_kit.binary([("image", "UINT8", [1, 2, 2, 3], blob)], outputs=outputs)
+        more: dict[str, object] = {"parameters": {"binary_data_output": by_default}}
+        if outputs is not None:
+            more["outputs"] = outputs
+        body, length = wire_kit.binary([("image", "UINT8", [1, 2, 2, 3], blob)], **more)
         reply = wire_kit.post(oip, body, inference_header_content_length=length)
         assert (b"inference-header-content-length" in dict(reply.headers)) is binary
-    both = {"outputs": [{"name": "classmap", "parameters": {"binary_data": False}}]}
-    body, length = wire_kit.binary(
-        [("image", "UINT8", [1, 2, 2, 3], blob)], **both, parameters={"binary_data_output": True}
-    )
-    reply = wire_kit.post(oip, body, inference_header_content_length=length)
-    assert b"inference-header-content-length" not in dict(reply.headers)
 
 
 def test_a_version_is_echoed_and_an_unknown_one_refused(

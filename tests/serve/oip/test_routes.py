@@ -181,6 +181,16 @@ def test_shared_memory_both_ways(
     assert client.post("/v2/models/grey/infer", json=body).status_code == 404
 
 
+def test_an_output_without_a_place_is_refused_before_the_work(small: Any, oip: Oip, wire_kit: SimpleNamespace) -> None:
+    place = {"shared_memory_region": "none", "shared_memory_byte_size": 1}
+    body = {
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}],
+        "outputs": [{"name": "classmap", "parameters": place}],
+    }
+    assert wire_kit.refusal(oip, json.dumps(body).encode()).status == 404
+    assert small.seen == []
+
+
 def test_shared_memory_inputs_count_as_a_body(folder: Path, small: Any, oip: Oip, wire_kit: SimpleNamespace) -> None:
     (folder / "in").write_bytes(bytes(300))
     tight = Oip(small, oip.regions, OipLimits(max_body=299))
