@@ -157,7 +157,9 @@ def evaluate(
 
 @app.command()
 def serve(
-    models: Models,
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="ONNX files, and folders that are watched.", show_default=False)
+    ] = None,
     card: CardFile = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
@@ -170,27 +172,70 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="Most requests inside at once; more get 503.")] = 64,
     read_timeout: Annotated[float, typer.Option(help="Seconds a client may stay silent.")] = 10.0,
     deadline_ms: Annotated[float, typer.Option(help="Milliseconds a request may wait; 0 is for ever.")] = 30_000.0,
+    drain_seconds: Annotated[float, typer.Option(help="Seconds that requests in flight get at the end.")] = 30.0,
+    run_timeout: Annotated[float, typer.Option(help="Seconds one run may take; then it counts as hung.")] = 60.0,
+    max_connections: Annotated[int, typer.Option(help="Most open connections a front-end.")] = 1024,
+    engines: Annotated[
+        int | None, typer.Option(help="Engine threads a model.", show_default="one a core, on a GPU one")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads inside an engine.", show_default="cores / engines")
+    ] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="Keys that may use and manage the service.")] = None,
+    new_key: Annotated[
+        str | None, typer.Option(help="Make a key NAME or NAME:admin in --api-key-file, print it, and end.")
+    ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Without keys: let programs on this machine load and unload models.")
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose web pages may use the service; repeatable.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate, PEM: serve https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, PEM.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="Take only clients whose certificate it signed.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Also speak the Open Inference Protocol over gRPC.")] = None,
+    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    access_log: Annotated[bool, typer.Option("--access-log", help="A log line for every request.")] = False,
+    otel_endpoint: Annotated[str | None, typer.Option(help="OTLP/HTTP address to send traces to.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Serve files the quality gate rejected, too.")] = False,
 ) -> None:
-    """Serve model files over HTTP, with a web page.
+    """Serve model files, or folders of them, over HTTP, with a web page.
 
     Example: segx serve runs/first/model.int8.onnx --port 8000
     """
-    from segx_serve.run import serve as run_server
-    from segx_serve.settings import build_settings, parse_size
+    from segx.serving import make_key, run_service
 
-    settings = build_settings(
-        host=host,
-        port=port,
-        max_batch=max_batch,
-        max_wait_ms=max_wait_ms,
-        max_body=parse_size(max_body),
-        max_pixels=parse_size(max_pixels),
-        max_queue=max_queue,
-        read_timeout=read_timeout,
-        deadline_ms=deadline_ms,
-    )
-    run_server(models, settings, provider=provider, card=card, force=force, workers=workers)
+    if new_key is not None:
+        make_key(api_key_file, new_key)
+        return
+    options = {
+        "host": host,
+        "port": port,
+        "max_batch": max_batch,
+        "max_wait_ms": max_wait_ms,
+        "max_body": max_body,
+        "max_pixels": max_pixels,
+        "max_queue": max_queue,
+        "read_timeout": read_timeout,
+        "deadline_ms": deadline_ms,
+        "drain_seconds": drain_seconds,
+        "run_timeout": run_timeout,
+        "max_connections": max_connections,
+        "engines": engines,
+        "threads": threads,
+        "api_key_file": api_key_file,
+        "admin": admin,
+        "cors_origins": tuple(cors_origin or ()),
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "grpc_port": grpc_port,
+        "log_format": log_format,
+        "access_log": access_log,
+        "otel_endpoint": otel_endpoint,
+    }
+    run_service(models or [], options, provider=provider, card=card, force=force, workers=workers)
 
 
 @app.command()

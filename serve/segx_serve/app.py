@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 from segx_core.picture import Limits, read
 from segx_core.picture import encode_png as png
 from segx_serve import docs, info, metrics, openapi, pages
 from segx_serve.admission import FullError, Ticket
-from segx_serve.body import LINGER, ClientGoneError, patience, swallow
+from segx_serve.body import LINGER, ClientGoneError, patience, read_body, swallow
+from segx_serve.door import Door
 from segx_serve.fastlane import Route
 from segx_serve.http import (
     Headers,
@@ -29,26 +32,45 @@ from segx_serve.http import (
     request_ids,
 )
 from segx_serve.job import Call
+from segx_serve.oip.paths import PATTERNS, Match, match
+from segx_serve.oip.regions import Regions
+from segx_serve.oip.routes import Oip
+from segx_serve.oip.service import OipLimits
 from segx_serve.segment import Plan, Segment
+from segx_serve.served import Served
 from segx_serve.service import Service
+from segx_serve.tls import Renewal
 
 Handler = Callable[[Request], Awaitable[Reply]]
 _log = logging.getLogger("segx.serve")
-_MODELS = "/v2/models/"
+# How a request whose client hung up is counted; no client ever sees it.
+_HUNG_UP = 499
+# How often certificates are looked at, seconds.
+_RENEWAL = 60.0
+# Calls over gRPC that need no key, as health over HTTP needs none.
+_OPEN_CALLS = frozenset({"ServerLive", "ServerReady"})
 
 
 class App:
-    """One service as ASGI sees it. Its threads start with ASGI's lifespan and end with it."""
+    """One service as ASGI sees it. Its threads start with ASGI's lifespan and end with it.
+
+    Raises:
+        SegxError: a key file, an origin, a collector's address or a sample picture that cannot be used.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.catalog = service.catalog
+        self.door = Door(service.settings, service.tally)
         self.new_id = request_ids()
         self.max_body = service.settings.max_body
         self._segment = Segment(service.catalog, service.desk)
-        self._common = pages.security_headers()
-        self._block = b"".join(name + b": " + value + b"\r\n" for name, value in self._common)
+        self._oip = _oip(service, self.door)
+        self._grpc = _grpc(service, self._oip, self.door)
         self._routes = self._table()
+        self.tls_context: Callable[[], ssl.SSLContext | None] = lambda: None
+        """Where the server says which TLS context it uses, so that a renewed certificate can be taken into it."""
+        self._renewing: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
@@ -64,7 +86,7 @@ class App:
 
     def fast(self, request: Request) -> Route | None:
         """The route for a request that needs no ASGI, None for every other."""
-        if request.path != Segment.route or not self.service.running:
+        if request.path != Segment.route or not self.service.running or self.door.enter(request) is not None:
             return None
         plan = self._segment.hot(request)
         return None if plan is None else _Fast(self._segment, request, plan)
@@ -77,14 +99,27 @@ class App:
         """What a request is answered with that there is no room for."""
         return self.service.desk.shed(full.reason)
 
-    def counted(self, request: Request, reply: Reply) -> bytes:
-        """Count an answer; returns the headers that every answer has, as one block."""
-        self.service.tally.request(request.path, reply.status)
-        return self._block
+    def left(self, request: Request, reply: Reply) -> bytes:
+        """Count and tell of an answer; returns the headers that every answer has, as they go over the wire."""
+        self.door.left(request, request.path, reply.status, reply)
+        return self.door.block(request)
 
     def hung_up(self, request: Request) -> None:
-        """Count a request whose client hung up."""
-        self.service.tally.request(request.path, 499)
+        """Count and tell of a request whose client hung up."""
+        self.door.left(request, request.path, _HUNG_UP, None)
+
+    def replay(self, what: dict[str, Any]) -> None:
+        """Do what another front-end did for a client: shared memory is the same for all of them."""
+        assert self._oip is not None
+        found = match(what["path"])
+        assert found is not None
+        try:
+            if found.operation == "shm_register":
+                self._oip.shm_register(found.region, what["body"].encode())
+            else:
+                self._oip.shm_unregister(found.region)
+        except RefusalError as refusal:
+            _log.warning("shared memory that another front-end took is not there: %s", refusal.message)
 
     def _table(self) -> dict[str, dict[str, Handler]]:
         """Path -> method -> handler. Whatever stands here is in openapi.py, and a test compares the two."""
@@ -99,78 +134,123 @@ class App:
         table["/segment"] = {"POST": self._segment}
         table["/models"] = {"GET": _call(partial(info.models, self.catalog, settings.sample is not None))}
         table["/metrics"] = {"GET": self._metrics}
-        table["/v2"] = {"GET": _call(partial(info.server, settings))}
+        table["/v2"] = {"GET": _call(partial(info.server, settings, self._oip))}
         table["/v2/health/live"] = {"GET": _call(info.live)}
         table["/v2/health/ready"] = {"GET": _call(partial(info.ready, self.catalog))}
-        table[_MODELS + "{name}"] = {"GET": self._metadata}
-        table[_MODELS + "{name}/ready"] = {"GET": self._model_ready}
         return table
+
+    def _find(self, request: Request) -> tuple[str, Handler]:
+        """The pattern that a request's path falls under, and what answers it.
+
+        Raises:
+            RefusalError: 404, or 405 with the methods that are possible.
+        """
+        methods = self._routes.get(request.path)
+        route, allowed, handler = request.path, list(methods or ()), None
+        if methods is not None:
+            handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        elif (found := match(request.path)) is not None:
+            route, allowed = PATTERNS[found.operation], [found.method]
+            if found.method == ("GET" if request.method == "HEAD" else request.method):
+                handler = partial(self._protocol, found)
+        if handler is not None:
+            return route, handler
+        if not allowed:
+            raise RefusalError(
+                404, "not_found", f"There is nothing at {request.path[:100]}. GET /docs lists what there is."
+            )
+        names = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
+        raise RefusalError(
+            405,
+            "method_not_allowed",
+            f"{request.method} is not possible here; {names} is.",
+            headers=((b"allow", names.encode()),),
+        )
 
     async def _metrics(self, request: Request) -> Reply:
         return Reply(200, metrics.text(await self.service.snapshot()), metrics.MEDIA_TYPE)
 
-    async def _metadata(self, request: Request) -> Reply:
-        return info.model_metadata(self.catalog.find(request.path[len(_MODELS) :]))
-
-    async def _model_ready(self, request: Request) -> Reply:
-        return info.model_ready(self.catalog.find(request.path[len(_MODELS) : -len("/ready")]))
+    async def _protocol(self, found: Match, request: Request) -> Reply:
+        """An operation of the Open Inference Protocol."""
+        desk, settings = self.service.desk, self.service.settings
+        try:
+            with desk.admission.ticket() as ticket:
+                body = b""
+                if found.method == "POST":
+                    body = await read_body(request, ticket, settings.max_body, settings.read_timeout)
+                reply = await _unless_gone(self._oip.call(found, request, body), request)
+        except FullError as full:
+            raise desk.shed(full.reason) from None
+        if found.operation in ("shm_register", "shm_unregister"):
+            await self.service.share({"path": request.path, "body": body.decode()})
+        return reply
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self.service.start()
+                await self._start()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self.service.stop()
+                await self._stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
+    async def _start(self) -> None:
+        await self.service.start()
+        if self._grpc is not None:
+            await self._grpc.start()
+        tls, context = self.service.settings.tls, self.tls_context()
+        if tls is not None and context is not None:
+            self._renewing = asyncio.create_task(_renew(Renewal(tls, context)))
+
+    async def _stop(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._grpc is not None:
+            await self._grpc.stop(max(1.0, self.service.settings.drain_seconds))
+        await self.service.stop()
+        self.door.close()
+
     async def _http(self, request: Request, send: Send) -> None:
-        route = _route(request.path)
-        tally = self.service.tally
+        plain = request.path.startswith("/v2")
+        route = "other"
         try:
-            reply = await self._answer(route, request)
+            try:
+                reply = self.door.enter(request)
+                if reply is None:
+                    route, handler = self._find(request)
+                    reply = await self._answer(handler, request)
+            except RefusalError as refusal:
+                reply = refusal.reply(plain=plain)
         except ClientGoneError:
-            tally.request(route if route in self._routes else "other", 499)
+            self.door.left(request, route, _HUNG_UP, None)
             return
-        tally.request(route if route in self._routes else "other", reply.status)
+        self.door.left(request, route, reply.status, reply)
         await self._send(request, reply, send)
 
-    async def _answer(self, route: str, request: Request) -> Reply:
-        plain = route.startswith("/v2")
+    async def _answer(self, handler: Handler, request: Request) -> Reply:
+        """The reply of a route, whatever happens in it.
+
+        Raises:
+            RefusalError: the route's, or one of ours.
+            ClientGoneError: there is nobody to be answered.
+        """
         try:
-            methods = self._routes.get(route)
-            if methods is None:
-                raise RefusalError(
-                    404, "not_found", f"There is nothing at {request.path[:100]}. GET /docs lists what there is."
-                )
-            handler = methods.get("GET" if request.method == "HEAD" else request.method)
-            if handler is None:
-                allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
-                raise RefusalError(
-                    405,
-                    "method_not_allowed",
-                    f"{request.method} is not possible here; {allowed} is.",
-                    headers=((b"allow", allowed.encode()),),
-                )
             if not self.service.running:
                 raise RefusalError(
                     503, "starting", "The service is starting or stopping.", headers=((b"retry-after", b"1"),)
                 )
             return await handler(request)
-        except RefusalError as refusal:
-            return refusal.reply(plain=plain)
-        except ClientGoneError:
+        except (RefusalError, ClientGoneError):
             raise
         except asyncio.CancelledError:
             # The server cancels what is still going on when draining takes too long; its task ends right here.
-            text = "The service stopped before it came to this request."
-            return RefusalError(503, "stopping", text).reply(plain=plain)
+            raise RefusalError(503, "stopping", "The service stopped before it came to this request.") from None
         except Exception:  # noqa: BLE001 - whatever fails in a route, its client gets an answer
-            _log.exception("request %s failed", request.id, extra={"request_id": request.id})
+            _log.exception("a request failed", extra={"fields": {"request_id": request.id}})
             text = "The service failed; its log says why, under this answer's X-Request-Id."
-            return RefusalError(500, "internal", text).reply(plain=plain)
+            raise RefusalError(500, "internal", text) from None
 
     async def _send(self, request: Request, reply: Reply, send: Send) -> None:
         """Send an answer, and where part of the request was not read, see that the client gets to read the answer."""
@@ -181,7 +261,7 @@ class App:
             (b"content-length", str(len(reply.body)).encode()),
             (b"x-request-id", request.id.encode()),
             *reply.headers,
-            *self._common,
+            *self.door.headers(request),
         )
         if request.unread:
             headers = (*headers, (b"connection", b"close"))
@@ -208,12 +288,74 @@ class _Fast:
         return self._segment.start(self._request, self._plan, body, ticket, answer)
 
 
-def _route(path: str) -> str:
-    """The pattern a path falls under."""
-    if not path.startswith(_MODELS):
-        return path
-    name, slash, rest = path[len(_MODELS) :].partition("/")
-    return f"{_MODELS}{{name}}{slash}{rest}" if name else path
+def _oip(service: Service, door: Door) -> Oip:
+    """The Open Inference Protocol; shared memory only where somebody may manage the service."""
+    settings = service.settings
+    limits = OipLimits(max_pictures=min(64, settings.max_queue), max_body=settings.max_body)
+    return Oip(Served(service), Regions() if door.manageable else None, limits)
+
+
+def _grpc(service: Service, oip: Oip, door: Door) -> Any:
+    """The same over gRPC, None where it is not asked for."""
+    settings = service.settings
+    if settings.grpc_port is None:
+        return None
+    from segx_serve.oip.calls import ADMIN
+    from segx_serve.oip.grpc_server import GrpcServer, GrpcSettings
+
+    chosen = GrpcSettings(
+        host=settings.host,
+        port=settings.grpc_port,
+        max_message=settings.max_body,
+        max_calls=settings.max_queue,
+        reuse_port=service.shared,
+    )
+
+    def authorize(call: str, metadata: Mapping[str, str]) -> None:
+        headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in metadata.items()]
+        # Without keys management is for this machine's programs: then nobody else may reach the port either.
+        scope = {
+            "method": "POST", "path": f"/{call}", "query_string": b"", "client": (settings.host, 0),
+            "headers": [*headers, (b"host", settings.host.encode())],
+        }  # fmt: skip
+        request = Request(scope, _never, request_ids())
+        door.guard.allow(request, "admin" if call in ADMIN else "none" if call in _OPEN_CALLS else "use")
+
+    return GrpcServer(oip, chosen, authorize)
+
+
+async def _never() -> dict[str, Any]:
+    raise AssertionError("a call over gRPC has no body of its own")
+
+
+async def _renew(renewal: Renewal) -> None:
+    """Take renewed certificates into use, without end."""
+    while True:
+        await asyncio.sleep(_RENEWAL)
+        await asyncio.to_thread(renewal.look)
+
+
+async def _unless_gone(work: Coroutine[Any, Any, Reply], request: Request) -> Reply:
+    """Await work, and cancel it when the client hangs up meanwhile.
+
+    Raises:
+        ClientGoneError: it did.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGoneError
+    finally:
+        watching.cancel()
+        working.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _always(reply: Reply) -> Handler:

@@ -76,19 +76,24 @@ class Desk:
         self._pipeline.submit(call, model.lane)
         return call
 
-    async def run(
+    async def wait(
         self,
-        request: Request,
         model: Model,
         sources: Sequence[bytes | UInt8],
         ticket: Ticket,
         encode: Encode,
         light: int = 0,
+        request: Request | None = None,
     ) -> Call:
-        """As `start`, and wait for the end; when the client hangs up meanwhile, the stages drop the pictures.
+        """As `start`, and wait for the end.
+
+        Args:
+            request: when its client hangs up meanwhile, the stages drop the pictures; they do as well when this is
+                cancelled.
 
         Raises:
             FullError: there is no place for one more request.
+            RefusalError: 503, the model cannot run now.
         """
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,11 +102,12 @@ class Desk:
                 ended.set_result(None)
 
         call = self.start(model, sources, ticket, encode, light, done)
-        watch = asyncio.ensure_future(_mark_when_gone(request, call))
+        watch = asyncio.ensure_future(_mark_when_gone(request, call)) if request else None
         try:
             await ended
         finally:
-            watch.cancel()
+            if watch is not None:
+                watch.cancel()
             call.gone = True  # a no-op for a call that is done; one cut off by a shutdown is not run any more
         return call
 

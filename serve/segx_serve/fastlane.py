@@ -57,8 +57,8 @@ class Hot(Protocol):
         """What a request is answered with that there is no room for."""
         ...
 
-    def counted(self, request: Request, reply: Reply) -> bytes:
-        """Count an answer; returns the headers that every answer has, as one block."""
+    def left(self, request: Request, reply: Reply) -> bytes:
+        """Count and tell of an answer; returns the headers that every answer has, as they go over the wire."""
         ...
 
     def hung_up(self, request: Request) -> None:
@@ -190,7 +190,7 @@ class FastCycle:
         if reply is None or self.disconnected:
             self._hot.hung_up(self._request)
             return
-        common = self._hot.counted(self._request, reply)
+        common = self._hot.left(self._request, reply)
         head = [
             STATUS_LINE[reply.status],
             b"content-type: ", reply.media_type.encode(), b"\r\ncontent-length: ", str(len(reply.body)).encode(),

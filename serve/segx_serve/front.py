@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from segx_core.card_io import from_json
-from segx_serve import models, tally
+from segx_serve import logs, models, tally
 from segx_serve.app import App
 from segx_serve.channel import Channel, Message
 from segx_serve.http import RefusalError
@@ -71,6 +71,10 @@ class FrontService(Service):
         """
         await self._change({"type": "unload", "name": name})
 
+    async def share(self, message: dict[str, Any]) -> None:
+        """Have the other front-ends do what this one just did."""
+        await self._change({"type": "share", "what": message})
+
     async def apply(self, table: Message) -> list[Model]:
         """Serve what a table of the supervisor's says; returns what is no longer served."""
         links = {}
@@ -79,6 +83,7 @@ class FrontService(Service):
             if path is not None and path not in links:
                 links[path] = await self._link(path)
         before = list(self.catalog)
+        self.unloaded = table["unloaded"]
         self.catalog.replace(_model(entry, links.get(entry["host"])) for entry in table["models"])
         self.show_models()
         for path, link in list(self._links.items()):
@@ -139,7 +144,8 @@ class Front:
     def __init__(self, channel: Channel, settings: Settings) -> None:
         self._channel = channel
         self._service = FrontService(settings, channel)
-        self._server = make_server(App(self._service), settings)
+        self._app = App(self._service)
+        self._server = make_server(self._app, settings)
         self._settling: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -160,6 +166,8 @@ class Front:
             match message["type"]:
                 case "table":
                     await self._apply(message)
+                case "share":
+                    self._app.replay(message["what"])
                 case "stop":
                     break
         # Said to end, or the supervisor is gone: no new connections, and an end to what is under way.
@@ -188,16 +196,20 @@ class Front:
 async def _main(channel_fd: int, listener_fd: int) -> None:
     channel = await Channel.over(socket.socket(fileno=channel_fd))
     start = await channel.first()
-    front = Front(channel, Settings(**start["settings"]))
-    listener = socket.socket(fileno=listener_fd)
-    listener.setblocking(False)
-    await front.run(listener)
+    settings = Settings(**start["settings"])
+    log = logs.configure(settings.log_format, "info", "front")
+    try:
+        front = Front(channel, settings)
+        listener = socket.socket(fileno=listener_fd)
+        listener.setblocking(False)
+        await front.run(listener)
+    finally:
+        log.close()
 
 
 def main() -> None:
     """Run one front-end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     uvloop.run(_main(int(sys.argv[1]), int(sys.argv[2])))
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from segx_core.card_io import to_json
 from segx_core.errors import SegxError
 from segx_core.runner import UInt8
-from segx_serve import wire
+from segx_serve import logs, wire
 from segx_serve.arena import adjacent, attach
 from segx_serve.channel import Channel
 from segx_serve.engine import Engine
@@ -237,18 +237,20 @@ async def _main(fd: int) -> None:
     channel = await Channel.over(socket.socket(fileno=fd))
     start = await channel.first()
     settings = Settings(**start["settings"])
-    host = Host(settings, channel, Path(start["path"]))
-    await host.run(start["models"], start["provider"], start["force"])
+    log = logs.configure(settings.log_format, "info", "host")
+    try:
+        host = Host(settings, channel, Path(start["path"]))
+        await host.run(start["models"], start["provider"], start["force"])
+    finally:
+        log.close()
 
 
 def main() -> None:
     """Run one host."""
     # Ctrl-C reaches the whole group; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     asyncio.run(_main(int(sys.argv[1])))
     # Threads in a hung run would hold the interpreter's own end up.
-    logging.shutdown()
     os._exit(0)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from segx_core.card import Axis
-from segx_core.version import segx_version
 from segx_serve.catalog import Catalog
 from segx_serve.http import Reply, as_json
 from segx_serve.models import Model
+from segx_serve.oip.routes import Oip
 from segx_serve.settings import Settings
 
 _DATATYPES = {
@@ -37,30 +37,12 @@ def ready(catalog: Catalog) -> Reply:
     return as_json({"ready": True})
 
 
-def server(settings: Settings) -> Reply:
+def server(settings: Settings, oip: Oip) -> Reply:
     """Open Inference Protocol server metadata, with the limits."""
     limits = settings.model_dump(
         include={"max_body", "max_pixels", "max_queue", "max_queue_bytes", "max_batch", "read_timeout", "deadline_ms"}
     )
-    return as_json({"name": "segx", "version": segx_version(), "extensions": [], "limits": limits})
-
-
-def model_metadata(model: Model) -> Reply:
-    """Open Inference Protocol model metadata: the graph's own inputs and outputs."""
-    if model.card is None:
-        inputs = [_tensor("image", "uint8", ("N", "H", "W", 3))]
-        outputs = [_tensor("classmap", "uint8", ("N", "H", "W"))]
-    else:
-        inputs = [_tensor(spec.name, spec.dtype, spec.shape) for spec in model.card.inputs]
-        outputs = [_tensor(spec.name, spec.dtype, spec.shape) for spec in model.card.outputs]
-    platform = "segx_runner" if model.provider == "custom" else "onnx_onnxv1"
-    return as_json({"name": model.name, "versions": ["1"], "platform": platform, "inputs": inputs, "outputs": outputs})
-
-
-def model_ready(model: Model) -> Reply:
-    """Whether one model has been warmed up."""
-    fine = model.lane.ready
-    return as_json({"name": model.name, "ready": fine}, 200 if fine else 503)
+    return oip.server({"limits": limits})
 
 
 def models(catalog: Catalog, sample: bool) -> Reply:

@@ -62,14 +62,17 @@ def make_server(app: App, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        **(settings.tls.options() if settings.tls else {}),
     )
+    app.tls_context = lambda: config.ssl if config.loaded else None
     return uvicorn.Server(config)
 
 
 def url(settings: Settings, listener: socket.socket) -> str:
     """The address a browser on this machine can open."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    scheme = "https" if settings.tls else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segx_core.cores import cores
 from segx_core.errors import ModelError
 from segx_core.predictor import Predictor
-from segx_core.cores import cores
 from segx_serve.settings import Settings
 
 

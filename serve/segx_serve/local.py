@@ -7,14 +7,17 @@ matters, hosts load in processes of their own.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from segx_core.errors import SegxError
 from segx_core.predictor import Predictor
 from segx_serve.http import RefusalError
 from segx_serve.loading import load
-from segx_serve.repository import Found, Repository
+from segx_serve.repository import Found, Repository, changes
 from segx_serve.service import LocalService, Part
 from segx_serve.settings import Settings
+
+_log = logging.getLogger("segx.serve")
 
 
 class FileService(LocalService):
@@ -30,12 +33,34 @@ class FileService(LocalService):
         self._provider = provider
         self._force = force
         self._changing = asyncio.Lock()
-        self.parts = [self._open(found) for found in repository.scan().values()]
+        found = repository.scan()
+        self.parts = [self._open(one) for one in found.values()]
         self.offer()
+        self._known = found
+        self._following: asyncio.Task[None] | None = None
 
     def describe(self) -> list[str]:
         """A line for each model."""
         return [part.runner.describe() for part in self.parts if isinstance(part.runner, Predictor)]
+
+    async def start(self) -> None:
+        """Start the threads, and follow the folders."""
+        await super().start()
+        if self._repository.folders:
+            self._following = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Follow nothing any more, and end the threads."""
+        if self._following is not None:
+            self._following.cancel()
+        await super().stop()
+
+    async def _follow(self) -> None:
+        async for name, there in changes(self._repository, self._known):
+            try:
+                await (self.load(name) if there else self.unload(name))
+            except RefusalError as refusal:
+                _log.error("model '%s' changed on disk and is not taken: %s", name, refusal.message)
 
     async def load(self, name: str) -> None:
         """Load or reload all versions of a model from their files, warm them up, and switch."""
@@ -51,12 +76,14 @@ class FileService(LocalService):
                 part.engine.start()
                 while not part.engine.warmed.is_set() and not part.engine.failure:
                     await asyncio.sleep(0.005)
+            self.unloaded.pop(name, None)
             await self._replace(name, fresh)
 
     async def unload(self, name: str) -> None:
         """Serve a model no longer."""
         async with self._changing:
             self.catalog.find(name)
+            self.unloaded[name] = "unloaded"
             await self._replace(name, [])
 
     def _open(self, found: Found) -> Part:

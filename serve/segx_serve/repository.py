@@ -7,12 +7,15 @@ repositories) is version VERSION, a whole number. A third party's file `X.onnx` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segx_core.errors import ConfigError, ModelError
 
+# How often folders are looked through, seconds. A change counts once it has looked the same twice.
+_LOOK = 1.0
 Key = tuple[str, str]
 """Name and version."""
 
@@ -78,6 +81,25 @@ class Repository:
             yield from _found(path.stem, "1", path, self._cards.get(path))
         for folder in self.folders:
             yield from _in_folder(folder)
+
+
+async def changes(repository: Repository, known: Mapping[Key, Found]) -> AsyncIterator[tuple[str, bool]]:
+    """Follow the folders without end: the name of each model that changed on disk, and whether it is there still.
+
+    Args:
+        known: what was there when it was last acted upon.
+    """
+    seen = before = set(known.values())
+    while True:
+        await asyncio.sleep(_LOOK)
+        now = set(repository.scan().values())
+        # A file still being written looks different from one second to the next; wait for it to settle.
+        if now == before and now != seen:
+            names = sorted({one.name for one in now ^ seen})
+            seen = now
+            for name in names:
+                yield name, any(one.name == name for one in now)
+        before = now
 
 
 def _in_folder(folder: Path) -> Iterator[Found]:

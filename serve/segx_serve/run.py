@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segx_core.errors import SetupError
+from segx_core.errors import ConfigError, SetupError
 from segx_core.onnx_metadata import card_for
 from segx_core.progress import console
+from segx_serve import logs
+from segx_serve.door import Door
 from segx_serve.listen import bind, ends_on_signals, make_server, url
 from segx_serve.repository import Repository
 from segx_serve.settings import Settings
+from segx_serve.tally import Tally
 
 
 def serve(
@@ -44,14 +46,19 @@ def serve(
     repository = Repository(models, shared)
     if workers and sys.platform == "win32":
         raise SetupError("a system with Unix sockets for several processes", "Windows", "Use --workers 0.")
-    if workers:
-        _supervised(repository, settings, provider, force, workers)
-    else:
-        _alone(repository, settings, provider, force)
+    checked(settings)
+    log = logs.configure(settings.log_format, "info", "supervisor" if workers else "service")
+    try:
+        if workers:
+            _supervised(repository, settings, provider, force, workers)
+        else:
+            _single(repository, settings, provider, force)
+    finally:
+        log.close()
     console().print("Stopped.")
 
 
-def _alone(repository: Repository, settings: Settings, provider: str, force: bool) -> None:
+def _single(repository: Repository, settings: Settings, provider: str, force: bool) -> None:
     """Everything in this process."""
     from segx_serve.app import App
     from segx_serve.local import FileService
@@ -67,7 +74,6 @@ def _alone(repository: Repository, settings: Settings, provider: str, force: boo
 def _supervised(repository: Repository, settings: Settings, provider: str, force: bool, workers: int) -> None:
     from segx_serve.supervisor import Supervisor
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     first = bind(settings, shared=True)
     listeners = [first]
     try:
@@ -79,6 +85,27 @@ def _supervised(repository: Repository, settings: Settings, provider: str, force
     finally:
         for listener in listeners:
             listener.close()
+
+
+def checked(settings: Settings) -> None:
+    """Hold against the machine what can be: keys, certificate, collector, extras. Warnings are printed.
+
+    Raises:
+        SegxError: something that would keep the service from working.
+    """
+    door = Door(settings, Tally())
+    door.close()
+    if settings.grpc_port is not None:
+        if settings.tls is not None:
+            raise ConfigError(
+                "--grpc-port without --tls-cert",
+                "both",
+                "gRPC is served without TLS only: put it behind a proxy that adds it.",
+            )
+        import segx_serve.oip.grpc_server  # noqa: F401 - says what is missing
+    warnings = [*(door.keys.warnings() if door.keys else ()), *(settings.tls.check() if settings.tls else ())]
+    for warning in warnings:
+        console().print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _announce(models: list[str], address: str) -> None:

@@ -130,7 +130,7 @@ class Segment:
     ) -> Reply:
         if not picture:
             raise _empty()
-        call = await self._desk.run(request, model, [picture], ticket, form.build(model, gzip), form.light)
+        call = await self._desk.wait(model, [picture], ticket, form.build(model, gzip), form.light, request)
         return self._reply(request, model, call, media_type)
 
     def _reply(self, request: Request, model: Model, call: Call, media_type: str) -> Reply:
@@ -150,7 +150,7 @@ class Segment:
         if len(parts) > most:
             raise RefusalError(413, "too_many", f"{len(parts)} pictures in one request; at most {most} are taken.")
         encode = several.one.build(model, gzip=False)
-        call = await self._desk.run(request, model, [part.data for part in parts], ticket, encode)
+        call = await self._desk.wait(model, [part.data for part in parts], ticket, encode, request=request)
         self._desk.close(call, model, time.perf_counter() - request.started)
         done = []
         for part, job in zip(parts, call.jobs, strict=True):

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from segx_core.runner import Runner
 from segx_serve import models
@@ -38,8 +39,11 @@ class Service:
 
     def __init__(self, settings: Settings, *, shared: bool) -> None:
         self.settings = settings
+        self.shared = shared
         self.tally = Tally()
         self.catalog = Catalog()
+        self.unloaded: dict[str, str] = {}
+        """Models that were served and no longer are: name -> why."""
         self.running = False
         self.arena = Arena(settings.max_queue_bytes, shared=shared)
         self.rooms = Arena(settings.max_queue_bytes, shared=True) if shared else None
@@ -83,6 +87,9 @@ class Service:
             RefusalError: there is none of that name.
         """
         raise RefusalError(400, "no_file", f"Model '{name[:100]}' does not come from a file and stays.")
+
+    async def share(self, message: dict[str, Any]) -> None:
+        """Have the other processes that serve beside this one do what this one just did; there are none here."""
 
     def show_models(self) -> None:
         """Let the metrics tell of the models that the catalogue has now."""

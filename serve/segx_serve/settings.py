@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segx_core.errors import ConfigError
 from segx_core.cores import cores
+from segx_core.errors import ConfigError
 from segx_serve.tls import Tls
 
 _UNITS = {

@@ -24,7 +24,7 @@ from segx_serve import tally
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
 from segx_serve.process import Backoff, Process
-from segx_serve.repository import Found, Repository
+from segx_serve.repository import Found, Key, Repository, changes
 from segx_serve.settings import Settings
 from segx_serve.tally import Snapshot, Tally
 
@@ -33,8 +33,6 @@ _log = logging.getLogger("segx.serve")
 _SILENT = 30.0
 # How long front-ends may take to switch to another host; seconds.
 _SWITCH = 10.0
-# How often folders are looked through, seconds. A file counts once it has looked the same twice.
-_LOOK = 1.0
 
 
 class FrontSlot:
@@ -68,6 +66,7 @@ class Supervisor:
         self._unloaded: dict[str, str] = {}  # name -> why it is not served
         self._keys = itertools.count()
         self._serial = 0
+        self._shared: list[Message] = []  # what front-ends did that every other one must do too, in order
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
@@ -91,13 +90,13 @@ class Supervisor:
             fronts = [asyncio.create_task(self._keep_front(slot)) for slot in self._slots]
             self._spawn(self._publish())
             try:
-                found = list(self._repository.scan().values())
-                starting = asyncio.create_task(self._begin(found))
+                found = self._repository.scan()
+                starting = asyncio.create_task(self._begin(list(found.values())))
                 await self._first(starting, asyncio.create_task(self._ending.wait()))
                 if not self._ending.is_set():
                     announce([entry.describe for entry, _ in self._entries])
                     if self._repository.folders:
-                        self._spawn(self._watch(set(found)))
+                        self._spawn(self._follow(found))
                     await self._ending.wait()
             finally:
                 self._ending.set()
@@ -145,6 +144,8 @@ class Supervisor:
             start = {"type": "start", "settings": self._front_settings.model_dump(mode="json")}
             process = slot.process = await Process.start("segx_serve.front", start, [slot.listener])
             await process.channel.send(self._table())
+            for shared in self._shared:
+                await process.channel.send(shared)
             guard = asyncio.create_task(self._guard(process))
             async for message in process.channel:
                 process.heard = time.monotonic()
@@ -176,6 +177,17 @@ class Supervisor:
                 self._spawn(process.channel.answer(message, answer))
             case "load" | "unload":
                 self._spawn(self._change(process, message))
+            case "share":
+                self._spawn(self._share(process, message))
+
+    async def _share(self, process: Process, message: Message) -> None:
+        """Have every other front-end, later ones too, do what one did."""
+        shared = {"type": "share", "what": message["what"]}
+        self._shared.append(shared)
+        for slot in self._slots:
+            if slot.process is not None and slot.process is not process:
+                await slot.process.channel.send(shared)
+        await process.channel.answer(message, {"error": ""})
 
     async def _guard(self, process: Process) -> None:
         """End a front-end whose event loop hangs."""
@@ -282,29 +294,16 @@ class Supervisor:
         for entry, group in old:
             await group.drop(entry)
 
-    async def _watch(self, known: set[Found]) -> None:
+    async def _follow(self, known: dict[Key, Found]) -> None:
         """Follow the folders: load what appears or changes, unload what goes."""
-        before = known
-        while True:
-            await asyncio.sleep(_LOOK)
-            now = set(self._repository.scan().values())
-            # A file still being written looks different from one second to the next; wait for it to settle.
-            if now != before or now == known:
-                before = now
-                continue
-            names = {one.name for one in now ^ known}
-            known = now
-            for name in sorted(names):
-                async with self._changing:
-                    try:
-                        if any(one.name == name for one in now):
-                            await self._load(name)
-                        else:
-                            await self._unload(name, "its file is gone")
-                    except SegxError as error:
-                        _log.error("model '%s' changed on disk and is not taken: %s", name, error)
-                    except KeyError:
-                        continue  # it went, or was unloaded, meanwhile
+        async for name, there in changes(self._repository, known):
+            async with self._changing:
+                try:
+                    await (self._load(name) if there else self._unload(name, "its file is gone"))
+                except SegxError as error:
+                    _log.error("model '%s' changed on disk and is not taken: %s", name, error)
+                except KeyError:
+                    continue  # it went, or was unloaded, meanwhile
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -12,6 +12,23 @@ Operation = Literal[
 
 ADMIN: frozenset[Operation] = frozenset({"load", "unload", "shm_register", "shm_unregister"})
 """What changes the service for everybody."""
+PATTERNS: dict[Operation, str] = {
+    "server": "/v2",
+    "live": "/v2/health/live",
+    "ready": "/v2/health/ready",
+    "metadata": "/v2/models/{model}",
+    "model_ready": "/v2/models/{model}/ready",
+    "infer": "/v2/models/{model}/infer",
+    "config": "/v2/models/{model}/config",
+    "stats": "/v2/models/{model}/stats",
+    "index": "/v2/repository/index",
+    "load": "/v2/repository/models/{model}/load",
+    "unload": "/v2/repository/models/{model}/unload",
+    "shm_status": "/v2/systemsharedmemory/region/{region}/status",
+    "shm_register": "/v2/systemsharedmemory/region/{region}/register",
+    "shm_unregister": "/v2/systemsharedmemory/region/{region}/unregister",
+}
+"""What each operation's requests are counted under; addresses with a version, or for all models, count with it."""
 
 
 @dataclass(frozen=True, slots=True)
