@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import numpy as np
-
 from segx_core.picture import encode_mask, encode_png, overlay
 from segx_core.runner import ClassMap, UInt8
 from segx_serve.describe import as_bytes, describe
@@ -153,11 +151,12 @@ def _overlay(legend: Legend, classmap: ClassMap, picture: UInt8 | None, gzip: bo
 
 def _raw(legend: Legend, classmap: ClassMap, picture: UInt8 | None, gzip: bool) -> Payload:
     height, width = classmap.shape
+    wide = classmap.itemsize == 2
     # Row-major, little-endian.
-    data = np.ascontiguousarray(classmap, dtype=classmap.dtype.newbyteorder("<")).tobytes()
+    data = (classmap.astype("<u2", copy=False) if wide else classmap).tobytes()
     headers = [
-        (b"x-segx-shape", f"{height},{width}".encode()),
-        (b"x-segx-dtype", classmap.dtype.name.encode()),
+        (b"x-segx-shape", b"%d,%d" % (height, width)),
+        (b"x-segx-dtype", b"uint16" if wide else b"uint8"),
         (b"vary", b"Accept-Encoding"),
     ]
     if gzip:

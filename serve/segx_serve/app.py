@@ -86,7 +86,9 @@ class App:
 
     def fast(self, request: Request) -> Route | None:
         """The route for a request that needs no ASGI, None for every other."""
-        if request.path != Segment.route or not self.service.running or self.door.enter(request) is not None:
+        if request.path != Segment.route or not self.service.running:
+            return None
+        if not self.door.open and self.door.enter(request) is not None:
             return None
         plan = self._segment.hot(request)
         return None if plan is None else _Fast(self._segment, request, plan)

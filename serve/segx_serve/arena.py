@@ -2,7 +2,7 @@
 
 Always the lowest place that fits: under steady load the same few pages are used again and again (and stay in the
 cache), and pictures that arrive one after the other lie one after the other, so that a batch of them is a view.
-The block can be shared with another process by its file descriptor. It knows nothing of pictures, only of bytes.
+The block can be shared with another process by its file descriptor.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import sys
 import tempfile
 import threading
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from segx_serve.job import Work
 
 # What stays resident once nothing is held any more; the rest goes back to the system. Bytes.
 _KEEP = 32 * 2**20
@@ -81,9 +84,9 @@ class Arena:
             size *= side
         return self._bytes[start : start + size].view(kind).reshape(shape)
 
-    def together(self, pictures: list[NDArray[np.uint8]], jobs: object = None) -> NDArray[np.uint8] | None:
-        """(N, H, W, 3) view over N pictures of one shape that lie one after the other here; None where they do not."""
-        return adjacent(self._bytes, pictures)
+    def together(self, works: Sequence[Work]) -> NDArray[np.uint8] | None:
+        """(N, H, W, 3) view over the pictures of one batch that lie one after the other; None where they do not."""
+        return adjacent(self._bytes, works)
 
     def close(self) -> None:
         """Give up the file descriptor; the memory itself lives as long as somebody looks at it."""
@@ -111,21 +114,20 @@ def attach(fd: int, size: int) -> NDArray[np.uint8]:
         os.close(fd)
 
 
-def adjacent(memory: NDArray[np.uint8], pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
-    """(N, H, W, 3) view over N pictures of one shape that lie one after the other in `memory`, (size,) uint8.
+def adjacent(memory: NDArray[np.uint8], works: Sequence[Work]) -> NDArray[np.uint8] | None:
+    """(N, H, W, 3) view over pictures of one shape that lie one after the other in `memory`, (size,) uint8.
 
-    None where they do not, or lie elsewhere.
+    None where they do not.
     """
-    first = pictures[0].__array_interface__["data"][0]
-    step = pictures[0].nbytes
-    for number, picture in enumerate(pictures):
-        if picture.__array_interface__["data"][0] != first + number * step:
+    picture = works[0].picture
+    assert picture is not None
+    step = picture.nbytes
+    start = following = works[0].offset
+    for work in works:
+        if work.offset != following:
             return None
-    start = first - memory.__array_interface__["data"][0]
-    size = step * len(pictures)
-    if not 0 <= start <= memory.size - size:
-        return None
-    return memory[start : start + size].reshape(len(pictures), *pictures[0].shape)
+        following += step
+    return memory[start:following].reshape(len(works), *picture.shape)
 
 
 def _anonymous_file(size: int) -> int:

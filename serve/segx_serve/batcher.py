@@ -108,6 +108,10 @@ class Batcher(Generic[W]):
         # Follows a change of size within some ten runs, and is not led astray by one that was held up.
         self._cost = self._cost + 0.1 * (min(each, 4 * self._cost) - self._cost) if self._cost else each
 
+    def brief(self, count: int) -> bool:
+        """Whether so many more pictures are so little work that no engine need be woken for it; none waits then."""
+        return self._most < float("inf") and not self._waiting and bool(self._cost) and not self._worth(count)
+
     def _worth(self, count: int) -> bool:
         """Whether so many pictures are worth the work of several engines."""
         return not self._cost or count * self._cost > _WORTH

@@ -39,6 +39,8 @@ class Door:
         self._own = pages.security_headers()
         self._shared = pages.security_headers(shared=True)
         self._block = _block(self._own)
+        self.open = self.keys is None and not self._cors
+        """Whether whoever wants to use the service may, and nothing depends on where a request comes from."""
 
     def enter(self, request: Request) -> Reply | None:
         """Let a request in; a reply where it is answered at the door.

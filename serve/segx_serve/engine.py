@@ -43,7 +43,7 @@ class Engine(Generic[W]):
         count: int,
         warm_up: UInt8,
         finished: Callable[[list[W]], None],
-        together: Callable[[list[UInt8], list[W]], UInt8 | None],
+        together: Callable[[list[W]], UInt8 | None],
     ) -> None:
         self.warmed = threading.Event()
         self.failure = ""
@@ -78,6 +78,16 @@ class Engine(Generic[W]):
         """Decoded pictures that wait."""
         return len(self._batcher)
 
+    def run_here(self, jobs: list[W]) -> bool:
+        """Run jobs in the caller's thread, where waking an engine would cost more than the run; False: do queue them.
+
+        Only for runners that take several threads at once, and for jobs of one size.
+        """
+        if not self.warmed.is_set() or not self._batcher.brief(len(jobs)):
+            return False
+        self._take(jobs, threading.get_ident())
+        return True
+
     def start(self) -> None:
         """Start the threads; the first one warms up, the others work at once."""
         for thread in self._threads:
@@ -108,12 +118,15 @@ class Engine(Generic[W]):
         if number == 0:
             self._warm()
         while (jobs := self._batcher.take()) is not None:
-            live = [job for job in jobs if _still_wanted(job)]
-            if live:
-                self._busy[number] = (time.perf_counter(), live)
-                self._run(live)
-                del self._busy[number]
-            self._finished(jobs)
+            self._take(jobs, number)
+
+    def _take(self, jobs: list[W], number: int) -> None:
+        live = [job for job in jobs if _still_wanted(job)]
+        if live:
+            self._busy[number] = (time.perf_counter(), live)
+            self._run(live)
+            del self._busy[number]
+        self._finished(jobs)
 
     def _warm(self) -> None:
         self._busy[0] = (time.perf_counter(), [])
@@ -153,12 +166,15 @@ class Engine(Generic[W]):
         self._run(jobs[middle:])
 
     def _batch(self, jobs: list[W]) -> UInt8:
-        pictures = [job.picture for job in jobs if job.picture is not None]
-        assert len(pictures) == len(jobs)
-        if len(pictures) == 1:
-            return pictures[0][None]
-        batch = self._together(pictures, jobs)
-        return np.stack(pictures) if batch is None else batch  # (N, H, W, 3) uint8
+        if len(jobs) == 1:
+            (picture,) = (job.picture for job in jobs)
+            assert picture is not None
+            return picture[None]
+        batch = self._together(jobs)
+        if batch is None:
+            batch = np.stack([job.picture for job in jobs if job.picture is not None])
+        assert len(batch) == len(jobs)
+        return batch  # (N, H, W, 3) uint8
 
 
 def run_checked(runner: Runner, batch: UInt8) -> ClassMap:

@@ -8,7 +8,6 @@ It knows uvicorn's protocol only through what it is handed, and nothing of pictu
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +21,6 @@ from segx_serve.job import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# uvicorn sets the event of whatever cycle its connection has; nobody waits for this one.
 _HEADERS_OF_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -96,7 +94,7 @@ class FastCycle:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
-        self.message_event = asyncio.Event()
+        self.message_event = _NOBODY
 
     @classmethod
     def begin(cls, protocol: Any, hot: Hot) -> FastCycle | None:
@@ -204,6 +202,16 @@ class FastCycle:
         if not self.keep_alive:
             transport.close()
         self._protocol.fast_done()
+
+
+class _Nobody:
+    """Stands for the event that uvicorn sets on whatever cycle its connection has: here nobody waits for it."""
+
+    def set(self) -> None:
+        """Nothing to do."""
+
+
+_NOBODY = _Nobody()
 
 
 async def _nothing() -> dict[str, Any]:

@@ -52,6 +52,7 @@ class HostWork(Work):
         self.number = asked.number
         self.room = asked.room
         self.picture = guest.picture(asked)
+        self.offset = asked.place
 
 
 class Guest:
@@ -71,9 +72,9 @@ class Guest:
         size = 3 * asked.height * asked.width
         return self._arena[asked.place : asked.place + size].reshape(asked.height, asked.width, 3)
 
-    def together(self, pictures: list[UInt8]) -> UInt8 | None:
-        """(N, H, W, 3) view over pictures that lie one after the other; None where they do not."""
-        return adjacent(self._arena, pictures)
+    def together(self, works: list[HostWork]) -> UInt8 | None:
+        """(N, H, W, 3) view over the pictures of a batch of this front-end's; None where they lie apart."""
+        return adjacent(self._arena, works)
 
     def serve(self) -> None:
         """Take pictures until the front-end goes."""
@@ -93,7 +94,7 @@ class Guest:
 
     def _take(self, asked: list[Asked]) -> None:
         now = time.perf_counter()
-        groups: dict[int, list[HostWork]] = {}
+        groups: dict[tuple[int, int, int], list[HostWork]] = {}
         for one in asked:
             if one.what == wire.GONE:
                 gone = self._held.get(one.number)
@@ -102,11 +103,12 @@ class Guest:
                 continue
             work = HostWork(self, one, now)
             self._held[one.number] = work
-            groups.setdefault(one.model, []).append(work)
-        for model, works in groups.items():
+            groups.setdefault((one.model, one.height, one.width), []).append(work)
+        for (model, _, _), works in groups.items():
             engine = self._engines.get(model)
             if engine is not None:
-                engine.put_all(works)
+                if not engine.run_here(works):
+                    engine.put_all(works)
             else:
                 # Unloaded while a front-end did not know it yet.
                 for work in works:
@@ -223,9 +225,10 @@ def _finished(works: list[HostWork]) -> None:
         guest.tell([work for work in works if work.guest is guest])
 
 
-def _together(pictures: list[UInt8], works: list[HostWork]) -> UInt8 | None:
+def _together(works: list[HostWork]) -> UInt8 | None:
     """A view over a batch whose pictures all came from one front-end and lie one after the other."""
-    return works[0].guest.together(pictures)
+    first = works[0].guest
+    return first.together(works) if all(work.guest is first for work in works) else None
 
 
 def describe(error: SegxError) -> dict[str, str]:

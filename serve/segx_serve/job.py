@@ -67,7 +67,7 @@ class Wait:
 class Work:
     """One decoded picture as an engine sees it, in whichever process that is."""
 
-    __slots__ = ("batch", "classmap", "ended", "error", "first", "picture", "since", "timing", "wait")
+    __slots__ = ("batch", "classmap", "ended", "error", "first", "offset", "picture", "since", "timing", "wait")
 
     def __init__(self, wait: Wait, since: float) -> None:
         self.wait = wait
@@ -76,6 +76,8 @@ class Work:
         self.timing = Timing()
         self.picture: UInt8 | None = None
         """(H, W, 3) uint8 RGB once decoded."""
+        self.offset = -1
+        """Where it lies in its process's arena."""
         self.classmap: ClassMap | None = None
         """(H, W) once run."""
         self.error: Exception | None = None
@@ -167,7 +169,7 @@ class Job(Work):
         self.source: bytes | UInt8 | None = source
         """Let go of once decoded."""
         self.place: tuple[int, int] | None = None
-        """Offset and bytes of the picture in the arena."""
+        """Offset and bytes of the picture in the arena, while it has that place."""
         self.room: tuple[int, int] | None = None
         """Offset and bytes for its class map, where another process writes that."""
         self.payload: Payload | None = None

@@ -131,7 +131,7 @@ def engine_for(
     runner: Runner,
     settings: Settings,
     finished: Callable[[list[W]], None],
-    together: Callable[[list[UInt8], list[W]], UInt8 | None],
+    together: Callable[[list[W]], UInt8 | None],
 ) -> Engine[W]:
     """An engine around a runner, with as many threads as fit what it runs on; not started."""
     on_cpu = provider_of(runner) == CPU

@@ -152,6 +152,7 @@ class Pipeline:
         if start is None:
             raise FullError("bytes")
         job.place = (start, size)
+        job.offset = start
         if self._rooms is not None:
             # Two bytes a pixel: more than 256 classes are possible.
             start = self._rooms.take(2 * height * width)

@@ -36,6 +36,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             self._unread_due: asyncio.TimerHandle | None = None
             self._header_bytes = 0
             self._fast: FastCycle | None = None
+            self._waits_since: float | None = None  # when the last answer was written, while nothing came after it
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -46,12 +47,16 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._in_time()
+            if self.timeout_keep_alive_task is not None:
+                self.timeout_keep_alive_task.cancel()
+                self.timeout_keep_alive_task = None
             self.resume_writing()
             if self._fast is not None:
                 self._fast.lost()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            self._waits_since = None
             super().data_received(data)
             fast = self._fast
             if fast is not None:
@@ -60,7 +65,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
                 return
             if self.parser is None or self.transport.is_closing():
                 return
-            if not (self.cycle is None or self.cycle.response_complete) or self.timeout_keep_alive_task is not None:
+            if not (self.cycle is None or self.cycle.response_complete) or self._waits_since is not None:
                 return  # a request is under way, or one has just been answered and the next is waited for
             # Bytes came and no request is under way: they are part of headers.
             self._header_bytes += len(data)
@@ -93,6 +98,36 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
                 self._fast.end()
             else:
                 super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            # As uvicorn does it, but with one timer for many answers: making and dropping one for each costs more
+            # than all else that is done here.
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+                return
+            self._waits_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._wait_for_more(self.timeout_keep_alive)
+
+        def _unset_keepalive_if_required(self) -> None:
+            """The timer runs on; see _perhaps_enough."""
+
+        def _wait_for_more(self, seconds: float) -> None:
+            self.timeout_keep_alive_task = self.loop.call_later(seconds, self._perhaps_enough)
+
+        def _perhaps_enough(self) -> None:
+            self.timeout_keep_alive_task = None
+            if self._waits_since is None or self.transport.is_closing():
+                return  # a request is under way; its answer starts the timer again
+            rest = self._waits_since + self.timeout_keep_alive - self.loop.time()
+            if rest > 0:
+                self._wait_for_more(rest)
+            else:
+                self.timeout_keep_alive_handler()
 
         def fast_done(self) -> None:
             """The fast lane's answer has been written."""

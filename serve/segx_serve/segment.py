@@ -14,7 +14,7 @@ from segx_serve.body import ClientGoneError, read_body
 from segx_serve.catalog import Catalog
 from segx_serve.desk import Desk
 from segx_serve.http import RefusalError, Reply, Request, Seen
-from segx_serve.job import Call, Timing
+from segx_serve.job import Call, Encode, Timing
 from segx_serve.models import Model
 from segx_serve.several import Part as Done
 from segx_serve.several import choose_several
@@ -23,6 +23,8 @@ from segx_serve.several import choose_several
 _KNOWN = frozenset({"image/jpeg", "image/jpg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"})
 _UNDECLARED = frozenset({"", "application/octet-stream"})
 _FORM = "multipart/form-data"
+# Headers that were understood once and are remembered.
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Segment:
         self._catalog = catalog
         self._desk = desk
         self._forms: dict[str, answers.Form] = {}  # Accept header -> what it asks for; bounded, see _form
+        self._encoders: dict[tuple[int, str, bool], tuple[Model, Encode]] = {}  # bounded, see _encoder
 
     def plan(self, request: Request) -> Plan:
         """What is asked for.
@@ -113,7 +116,7 @@ class Segment:
         if not body:
             raise _empty()
         try:
-            encode = form.build(plan.model, plan.gzip)
+            encode = self._encoder(plan.model, form, plan.gzip, request.header(b"accept"))
             return self._desk.start(plan.model, [body], ticket, encode, form.light, done)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
@@ -180,12 +183,22 @@ class Segment:
                     raise RefusalError(400, "unknown_parameter", text)
         return self._catalog.find(wanted or self._catalog.only().name, version)
 
+    def _encoder(self, model: Model, form: answers.Form, gzip: bool, accept: str) -> Encode:
+        key = (id(model), accept, gzip)
+        known = self._encoders.get(key)
+        if known is None or known[0] is not model:
+            if len(self._encoders) >= _REMEMBERED:
+                self._encoders.clear()
+            known = self._encoders[key] = (model, form.build(model, gzip))
+        return known[1]
+
     def _form(self, accept: str) -> answers.Form:
         form = self._forms.get(accept)
         if form is None:
             form = answers.choose(accept)
-            if len(self._forms) < 64:
-                self._forms[accept] = form
+            if len(self._forms) >= _REMEMBERED:
+                self._forms.clear()
+            self._forms[accept] = form
         return form
 
 
