@@ -14,7 +14,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
-# Everything from this service itself; pictures and videos also from the browser's own memory (a dropped file, a canvas).
+# Everything from this service itself; pictures and videos also from the browser's own memory: a dropped file, a canvas.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -106,6 +106,8 @@ function startFrames(mine, frameName) {
   const video = $("video");
   const { signal } = mine;
   const pace = new Pace();
+  // The first frame without classes keeps the place until its answer is there.
+  result.expect(video, { width: video.videoWidth, height: video.videoHeight });
   let refusals = 0;
   const work = async () => {
     try {
@@ -328,6 +330,7 @@ $("form").replaceChildren(...Object.entries(FORMS).map(([name, form]) => new Opt
 $("form").addEventListener("change", formChanged);
 $("save").addEventListener("click", save);
 $("curl").addEventListener("click", copyCurl);
+$("keep").addEventListener("click", () => result.shown && download(result.shown.blob, result.shown.name));
 startPlayer($("video"), { play: $("play"), seek: $("seek"), time: $("time") });
 formChanged();
 loadModels().catch((problem) => complain(`The list of models could not be loaded. ${problem.message}`));

@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const STAGES = { queue: "Waiting", decode: "Decoding", run: "Model", encode: "Encoding" };
 
 export class Result {
-  #shown = null; // { image, blob, name, answers: [{ model, map, took, stages }] }
+  #shown = null; // { name, file, type, image, blob, answers: [{ model, map, took, stages }] }
   #agreement = null;
   #pointed = null;
 
@@ -33,10 +33,10 @@ export class Result {
   }
 
   /** Show a picture whose answer is still on its way. */
-  expect(image) {
+  expect(image, size = image) {
     this.#shown = null;
     this.#point(null);
-    this.stage.showPicture(image, image);
+    this.stage.showPicture(image, size);
     $("result").hidden = false;
   }
 
@@ -72,6 +72,7 @@ export class Result {
     if (this.#agreement) $("agree").textContent = `They agree on ${percent(this.#agreement.share)} of the pixels.`;
     $("comparison").hidden = !this.#agreement;
     this.#drawTimes(perSecond);
+    $("keep").hidden = Boolean(shown.file); // a file is on somebody's disk already
     $("result").hidden = false;
     return this.#sentence(found);
   }

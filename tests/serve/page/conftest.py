@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEIGHBOUR = "http://neighbour.test:"
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -27,6 +29,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-device-for-media-stream=device-count=2",
+    # A name that is this machine and yet neither localhost nor https: the page as the neighbours see it.
+    "--host-resolver-rules=MAP neighbour.test 127.0.0.1",
 ]
 
 
@@ -53,7 +57,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     yield made
     made.close()
     assert not problems
-    assert not [url for url in elsewhere if not url.startswith(("http://127.0.0.1:", "blob:", "data:"))]
+    assert not [url for url in elsewhere if not url.startswith(("http://127.0.0.1:", NEIGHBOUR, "blob:", "data:"))]
 
 
 @pytest.fixture
@@ -81,12 +85,17 @@ def choose(page: Page, name: str, data: bytes, media_type: str = "image/png") ->
 
 def canvas(page: Page, name: str) -> Any:
     """A canvas as (H, W, 4) uint8 RGBA."""
-    size, values = page.evaluate(
-        """name => { const canvas = document.getElementById(name); const { width, height } = canvas;
-        return [[height, width], [...canvas.getContext("2d").getImageData(0, 0, width, height).data]]; }""",
+    size, address = page.evaluate(
+        """name => new Promise(resolve => {
+        const canvas = document.getElementById(name);
+        const { width, height } = canvas;
+        const reader = new FileReader();
+        reader.onload = () => resolve([[height, width], reader.result]);
+        reader.readAsDataURL(new Blob([canvas.getContext("2d").getImageData(0, 0, width, height).data]));
+        })""",
         name,
     )
-    return np.array(values, np.uint8).reshape(*size, 4)
+    return np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8).reshape(*size, 4)
 
 
 def ready(page: Page) -> None:
@@ -98,4 +107,4 @@ def ready(page: Page) -> None:
 @pytest.fixture(scope="session")
 def hand() -> SimpleNamespace:
     """What tests of the page do with it."""
-    return SimpleNamespace(choose=choose, canvas=canvas, ready=ready)
+    return SimpleNamespace(choose=choose, canvas=canvas, ready=ready, neighbour=NEIGHBOUR)

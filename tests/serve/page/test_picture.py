@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-def test_a_chosen_picture_is_shown_with_its_classes(kit: SimpleNamespace, running: Any, page: Page, hand: Any) -> None:
+def test_a_chosen_picture_is_shown_with_its_classes(
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
+) -> None:
     pixels = kit.picture(1, 48, 64)
     expected = kit.Brightness().run(pixels[None])[0]
     page.goto(running.url)
@@ -43,7 +45,7 @@ def test_a_chosen_picture_is_shown_with_its_classes(kit: SimpleNamespace, runnin
 
 
 def test_an_error_is_shown_in_words_and_the_next_picture_clears_it(
-    kit: SimpleNamespace, running: Any, page: Page, hand: Any
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
 ) -> None:
     page.goto(running.url)
     hand.choose(page, "broken.png", kit.as_png(kit.picture())[:-40])
@@ -55,7 +57,9 @@ def test_an_error_is_shown_in_words_and_the_next_picture_clears_it(
     assert page.locator("#message").is_hidden()
 
 
-def test_the_sample_and_the_choice_of_models(kit: SimpleNamespace, running: Any, page: Page, hand: Any) -> None:
+def test_the_sample_and_the_choice_of_models(
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
+) -> None:
     page.goto(running.url)
     page.locator("#sample").click()
     hand.ready(page)
@@ -64,7 +68,9 @@ def test_the_sample_and_the_choice_of_models(kit: SimpleNamespace, running: Any,
     assert "two" in page.locator("#facts").inner_text()
 
 
-def test_a_pasted_and_a_dropped_picture_are_taken(kit: SimpleNamespace, running: Any, page: Page, hand: Any) -> None:
+def test_a_pasted_and_a_dropped_picture_are_taken(
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
+) -> None:
     page.goto(running.url)
     for event, carrier in (("paste", "clipboardData"), ("drop", "dataTransfer")):
         with page.expect_response("**/segment*") as answer:
@@ -81,7 +87,7 @@ def test_a_pasted_and_a_dropped_picture_are_taken(kit: SimpleNamespace, running:
 
 
 def test_large_pictures_are_made_smaller_unless_asked_not_to(
-    kit: SimpleNamespace, running: Any, page: Page, hand: Any
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
 ) -> None:
     page.goto(running.url)
     hand.choose(page, "large.png", kit.as_png(kit.picture(4, 700, 1400)))
