@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,9 @@ def test_the_camera_is_segmented_one_frame_at_a_time_until_it_is_stopped(
     classes = hand.canvas(page, "classes")
     assert classes[..., 3].all()
 
+    page.evaluate("() => { window.track = document.getElementById('video').srcObject.getVideoTracks()[0]; }")
     page.locator("#stop").click()
+    assert page.evaluate("window.track.readyState") == "ended"  # its lamp goes out
     assert page.evaluate("document.getElementById('video').srcObject") is None
     until(page, lambda: count.now == 0)
     sent = count.sent
@@ -126,9 +129,21 @@ def test_a_page_without_https_says_why_it_has_no_camera(running: Any, page: Page
     assert "localhost" in text
 
 
+class Late:
+    """The brightness model on a device so slow that the video is a frame or two further when the answer comes."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def run(self, batch: Any) -> Any:
+        time.sleep(0.15)
+        return self._run(batch)
+
+
 def test_no_frame_of_a_video_is_shown_with_the_classes_of_another(
-    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace, film: bytes
+    kit: SimpleNamespace, serve: Any, page: Page, hand: SimpleNamespace, film: bytes
 ) -> None:
+    running = serve({"m": Late(kit.Brightness().run)})
     page.goto(running.url)
     count = requests_of(page)
     # Look at what is shown at every repaint.
@@ -139,19 +154,20 @@ def test_no_frame_of_a_video_is_shown_with_the_classes_of_another(
         const look = () => { window.seen.push([at("picture"), at("classes")]); requestAnimationFrame(look); };
         look(); }"""
     )
+    palette = running.client.get("/models").json()["models"][0]["palette"]
     hand.choose(page, "film.webm", film, "video/webm")
     until(page, lambda: page.evaluate("document.getElementById('video').ended"))
     until(page, lambda: count.now == 0)
     seen = [(picture, classes) for picture, classes in page.evaluate("window.seen") if classes[3]]
     for picture, classes in seen:
-        assert tuple(classes[:3]) == kit.PALETTE[picture[0] // 64]
-    assert len({tuple(classes) for _, classes in seen}) == 4
+        assert tuple(classes[:3]) == tuple(palette[picture[0] // 64])
+    assert len({tuple(classes) for _, classes in seen}) > 1
     assert count.most == 1
 
     # A jump is segmented, too, though the video stands.
     assert page.locator("#play").inner_text() == "Play"
     page.locator("#seek").fill("0.64")
-    expected = kit.PALETTE[LEVELS[6 % 4] // 64]
+    expected = tuple(palette[LEVELS[6 % 4] // 64])
     until(page, lambda: tuple(hand.canvas(page, "classes")[0, 0, :3]) == expected)
     assert page.locator("#time").inner_text().startswith("0:00 / 0:01")
     page.locator("#play").click()

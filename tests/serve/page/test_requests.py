@@ -67,6 +67,35 @@ def test_a_key_is_asked_for_once_and_kept_for_the_tab(
     assert "open-sesame" not in page.content()
 
 
+def test_a_refusal_that_comes_after_the_key_was_entered_is_not_asked_about(
+    kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
+) -> None:
+    told = {"error": {"code": "unauthorized", "message": "This service wants a key."}}
+    late: list[Route] = []
+
+    def guard(route: Route) -> None:
+        if route.request.header_value("x-api-key") == "right":
+            route.continue_()
+        elif page.locator("#key-form").is_visible():
+            late.append(route)
+        else:
+            route.fulfill(status=401, json=told)
+
+    page.route("**/models", guard)
+    page.goto(running.url)
+    page.locator("#key-form").wait_for()
+    hand.choose(page, "a.png", kit.as_png(kit.picture()))
+    for _ in range(200):
+        if late:
+            break
+        page.wait_for_timeout(25)
+    enter(page, "right")
+    page.locator("#facts", has_text="one").wait_for()
+    late[0].fulfill(status=401, json=told)
+    hand.ready(page)
+    assert page.locator("#key-form").is_hidden()
+
+
 def test_a_key_that_ends_meanwhile_is_asked_for_anew_and_the_picture_goes_again(
     kit: SimpleNamespace, running: Any, page: Page, hand: SimpleNamespace
 ) -> None:
