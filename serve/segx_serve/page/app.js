@@ -1,11 +1,13 @@
 // The page: takes a picture, a video or the camera, asks the service, hands the answer to result.js.
 
-import { copyFrom, curlCommand, savedAs } from "./curl.js";
-import { CameraError, close, countCameras, followFrames, openCamera, Pace } from "./live.js";
-import { download, grab, prepare } from "./picture.js";
+import { CameraError, VideoError } from "./errors.js";
+import { close, countCameras, followFrames, openCamera, Pace } from "./live.js";
+import { grab, prepare } from "./picture.js";
 import { openVideo, startPlayer } from "./player.js";
 import { Result } from "./result.js";
-import { FORMS, pause, Service, ServiceError } from "./service.js";
+import { askKey, complain, fail, sayWaiting, tell, working } from "./say.js";
+import { pause, Service } from "./service.js";
+import { startTakeAway } from "./takeaway.js";
 
 const $ = (id) => document.getElementById(id);
 const LIVE_TRIES = 5;
@@ -13,7 +15,7 @@ const LIVE_TRIES = 5;
 const service = new Service({ askKey, waiting: sayWaiting });
 const result = new Result();
 let models = [];
-// What is being segmented: { name, file, signal, again, end }, or null. A new source ends the one before.
+// What is being segmented: { name, signal, again, end, ... }, or null. A new source ends the one before.
 let source = null;
 
 // ---- what is chosen ---------------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ function showFacts(one) {
 function begin(name, more = {}) {
   source?.end?.();
   const stopper = new AbortController();
-  const made = { name, signal: stopper.signal, ...more };
+  const made = { name, signal: stopper.signal, before: source?.again, ...more };
   made.end = () => {
     stopper.abort();
     more.end?.();
@@ -74,6 +76,19 @@ function begin(name, more = {}) {
   complain("");
   $("drop").classList.add("small-drop");
   return made;
+}
+
+/** End a source that failed and say why, unless somebody has gone on to another one meanwhile. */
+function giveUp(mine, problem) {
+  if (mine.signal.aborted) return;
+  mine.end();
+  if (result.shown) {
+    mine.again ??= mine.before; // what is still shown is still what a change of model is for
+  } else {
+    result.hide();
+    $("drop").classList.remove("small-drop");
+  }
+  fail(problem, mine.name);
 }
 
 /** The answers of the models chosen for one picture, asked for one after the other so that neither slows the other. */
@@ -97,7 +112,7 @@ async function segmentPicture(file) {
     tell(result.show({ ...picture, file, type: file.type, answers }));
     working(false);
   } catch (problem) {
-    if (!signal.aborted) fail(problem, mine);
+    giveUp(mine, problem);
   }
 }
 
@@ -127,8 +142,7 @@ function startFrames(mine, frameName) {
         await pause(problem.wait * 1000);
         frames.again();
       } else {
-        mine.end();
-        fail(problem, mine);
+        giveUp(mine, problem);
       }
     }
   };
@@ -154,9 +168,7 @@ async function startCamera() {
     if (mine.signal.aborted) return close(stream);
     mine.stream = stream;
     stream.getVideoTracks()[0].addEventListener("ended", () => {
-      if (mine.signal.aborted) return;
-      mine.end();
-      fail(new CameraError("The camera was unplugged or taken away."), mine);
+      giveUp(mine, new CameraError("The camera was unplugged or taken away."));
     });
     video.removeAttribute("src");
     video.srcObject = stream;
@@ -166,10 +178,8 @@ async function startCamera() {
     $("camera-tools").hidden = false;
     $("switch").hidden = (await countCameras()) < 2;
   } catch (problem) {
-    if (mine.signal.aborted) return;
     if (before) close(before);
-    mine.end();
-    fail(problem, mine);
+    giveUp(mine, problem);
   }
 }
 
@@ -199,14 +209,13 @@ async function startVideo(file) {
     if (mine.signal.aborted) return;
     mine.status = "Every frame shown is segmented; frames that come meanwhile are left out.";
     $("video-tools").hidden = false;
+    video.addEventListener("error", () => giveUp(mine, new VideoError(`${file.name} is damaged.`)), { signal: mine.signal });
     startFrames(mine, () => `${file.name.replace(/\.\w+$/, "")}-${video.currentTime.toFixed(2)}s.jpg`);
     mine.again(); // the first frame, before anybody presses Play
     await video.play();
   } catch (problem) {
     // A pause while it starts to play is no failure, and a browser that does not let it start by itself waits for Play.
-    if (mine.signal.aborted || ["AbortError", "NotAllowedError"].includes(problem.name)) return;
-    mine.end();
-    fail(problem, mine);
+    if (!["AbortError", "NotAllowedError"].includes(problem.name)) giveUp(mine, problem);
   }
 }
 
@@ -216,82 +225,6 @@ function take(files) {
   if (!file) complain("That is neither a picture nor a video file.");
   else if (file.type.startsWith("video/")) startVideo(file);
   else segmentPicture(file);
-}
-
-// ---- answers to take away -----------------------------------------------------------------------------------------
-
-async function save() {
-  const { shown } = result;
-  if (!shown) return;
-  const form = FORMS[$("form").value];
-  try {
-    download(await service.segment(shown.blob, shown.answers[0].model.name, form), savedAs(shown.name, form));
-  } catch (problem) {
-    complain(problem.message);
-  }
-}
-
-async function copyCurl() {
-  const { shown } = result;
-  if (!shown) return;
-  const form = FORMS[$("form").value];
-  const model = shown.answers[0].model.name;
-  $("command").value = curlCommand({ origin: location.origin, model, picture: shown, form, key: service.hasKey });
-  $("command-field").hidden = false;
-  $("copied").textContent = (await copyFrom($("command"))) ? "Copied." : "Selected: press Ctrl+C or ⌘C.";
-}
-
-function formChanged() {
-  $("save").textContent = `Save ${FORMS[$("form").value].label}`;
-  $("command-field").hidden = true;
-}
-
-// ---- saying things ------------------------------------------------------------------------------------------------
-
-function askKey(message) {
-  $("key-message").textContent = message;
-  $("key-form").hidden = false;
-  $("key").value = "";
-  $("key").focus();
-  return new Promise((resolve) => {
-    $("key-form").onsubmit = (event) => {
-      event.preventDefault();
-      $("key-form").hidden = true;
-      resolve($("key").value);
-    };
-  });
-}
-
-function sayWaiting(seconds, attempt, tries) {
-  tell(`The service is busy. Trying again in ${seconds} s (${attempt} of ${tries - 1}) …`);
-}
-
-function fail(problem, { name }) {
-  working(false);
-  tell("");
-  if (!result.shown) {
-    result.hide();
-    $("drop").classList.remove("small-drop");
-  }
-  const ownWords = problem instanceof CameraError || problem.status === 0 || problem.message.includes(name);
-  complain(ownWords ? problem.message : `${name}: ${problem.message}`);
-  if (!(problem instanceof ServiceError || problem instanceof CameraError)) console.warn(problem);
-}
-
-function complain(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
-  if (text) $("message").scrollIntoView({ block: "nearest" });
-}
-
-function tell(text) {
-  $("status").textContent = text;
-}
-
-function working(on, text) {
-  document.body.classList.toggle("busy", on);
-  $("result").setAttribute("aria-busy", on);
-  if (text) tell(text);
 }
 
 // ---- what people do -----------------------------------------------------------------------------------------------
@@ -304,7 +237,7 @@ $("file").addEventListener("change", () => {
 $("camera").addEventListener("click", startCamera);
 $("switch").addEventListener("click", startCamera);
 $("stop").addEventListener("click", stopCamera);
-$("sample").addEventListener("click", () => service.sample().then(segmentPicture, (problem) => complain(problem.message)));
+$("sample").addEventListener("click", () => service.sample().then(segmentPicture, (problem) => fail(problem, "The sample")));
 document.addEventListener("paste", (event) => {
   if (event.clipboardData?.files.length) take(event.clipboardData.files);
 });
@@ -326,11 +259,6 @@ $("model").addEventListener("change", () => {
 });
 $("second").addEventListener("change", () => source?.again?.());
 $("size").addEventListener("change", () => source?.again?.());
-$("form").replaceChildren(...Object.entries(FORMS).map(([name, form]) => new Option(form.label, name)));
-$("form").addEventListener("change", formChanged);
-$("save").addEventListener("click", save);
-$("curl").addEventListener("click", copyCurl);
-$("keep").addEventListener("click", () => result.shown && download(result.shown.blob, result.shown.name));
 startPlayer($("video"), { play: $("play"), seek: $("seek"), time: $("time") });
-formChanged();
-loadModels().catch((problem) => complain(`The list of models could not be loaded. ${problem.message}`));
+startTakeAway(service, () => result.shown);
+loadModels().catch((problem) => fail(problem, "The list of models"));

@@ -1,8 +1,7 @@
 // Moving pictures: the camera, and handing the newest frame of a video to somebody, one at a time.
 // Knows nothing of what is done with a frame.
 
-/** Why there is no camera, in words for the person who asked for it. */
-export class CameraError extends Error {}
+import { CameraError } from "./errors.js";
 
 /**
  * Open a camera.

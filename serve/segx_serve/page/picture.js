@@ -6,7 +6,8 @@ export async function prepare(file, side) {
   const name = file.name || "picture.png";
   if (!image || !side || Math.max(image.width, image.height) <= side) return { name, image, blob: file };
   const canvas = smaller(image, image.width, image.height, side);
-  return { name, image, blob: await jpeg(canvas) };
+  image.close();
+  return { name, image: canvas, blob: await jpeg(canvas) };
 }
 
 /** The frame that a video shows right now, as a still of its own. */

@@ -1,5 +1,7 @@
 // The controls of a video file: play, pause, jump, time. The frames themselves go their own way (live.js).
 
+import { VideoError } from "./errors.js";
+
 /** Wire up a play button, a slider and a time for a video element. */
 export function startPlayer(video, { play, seek, time }) {
   const draw = () => {
@@ -22,11 +24,11 @@ export function startPlayer(video, { play, seek, time }) {
 export async function openVideo(video, address, name) {
   await new Promise((resolve, reject) => {
     video.onloadeddata = resolve;
-    video.onerror = () => reject(new Error(`This browser cannot play ${name}.`));
+    video.onerror = () => reject(new VideoError(`This browser cannot play ${name}.`));
     video.src = address;
     video.load();
   });
-  if (!video.videoWidth) throw new Error(`${name} has sound but no pictures.`);
+  if (!video.videoWidth) throw new VideoError(`${name} has sound but no pictures.`);
 }
 
 function clock(seconds) {

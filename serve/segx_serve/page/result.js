@@ -71,7 +71,7 @@ export class Result {
     });
     if (this.#agreement) $("agree").textContent = `They agree on ${percent(this.#agreement.share)} of the pixels.`;
     $("comparison").hidden = !this.#agreement;
-    this.#drawTimes(perSecond);
+    this.#drawTimes(live ? (perSecond?.toFixed(1) ?? "–") : "");
     $("keep").hidden = Boolean(shown.file); // a file is on somebody's disk already
     $("result").hidden = false;
     return this.#sentence(found);
@@ -125,7 +125,7 @@ export class Result {
       rows.push([STAGES[name] ?? name, ...answers.map(({ stages }) => `${(stages[place]?.[1] ?? 0).toFixed(1)} ms`)]);
     });
     rows.push(["Picture", `${map.width} × ${map.height}, ${Math.max(1, Math.round(blob.size / 1000))} kB`]);
-    if (perSecond) rows.push(["Frames per second", perSecond.toFixed(1)]);
+    if (perSecond) rows.push(["Frames per second", perSecond]);
     $("timing").replaceChildren(...rows.map((cells) => timeRow(cells, answers.length)));
   }
 }

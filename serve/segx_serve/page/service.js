@@ -1,5 +1,7 @@
 // Requests to the service: the key it may want, waiting while it is busy, errors in words. Knows nothing of the page.
 
+import { ServiceError } from "./errors.js";
+
 const KEY = "segx-api-key";
 const LONGEST_WAIT = 10; // seconds
 
@@ -10,20 +12,6 @@ export const FORMS = {
   json: { label: "JSON", accept: "application/json", ending: ".json" },
   raw: { label: "raw class map", accept: "application/octet-stream", ending: ".bin" },
 };
-
-/** What the service refused, or that it could not be reached (status 0). `wait`: seconds after which to try again. */
-export class ServiceError extends Error {
-  constructor(message, status = 0, wait = null) {
-    super(message);
-    this.status = status;
-    this.wait = wait;
-  }
-
-  /** Too much to do just now: the same request may well succeed in a moment. */
-  get busy() {
-    return this.status === 503 || this.status === 429;
-  }
-}
 
 export class Service {
   #asking = null;

@@ -93,5 +93,7 @@ def test_large_pictures_are_made_smaller_unless_asked_not_to(
     hand.choose(page, "large.png", kit.as_png(kit.picture(4, 700, 1400)))
     hand.ready(page)
     assert "1024 \u00d7 512" in page.locator("#timing").inner_text()
+    page.locator("#curl").click()
+    assert "smaller copy" in page.locator("#command-note").inner_text()
     page.locator("#size").select_option("0")
     page.locator("#timing", has_text="1400 \u00d7 700").wait_for()
