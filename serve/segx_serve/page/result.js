@@ -71,6 +71,7 @@ export class Result {
     });
     if (this.#agreement) $("agree").textContent = `They agree on ${percent(this.#agreement.share)} of the pixels.`;
     $("comparison").hidden = !this.#agreement;
+    $("take-title").textContent = this.#agreement ? `Take it with you, as ${model.name} sees it` : "Take it with you";
     this.#drawTimes(live ? (perSecond?.toFixed(1) ?? "–") : "");
     $("keep").hidden = Boolean(shown.file); // a file is on somebody's disk already
     $("result").hidden = false;

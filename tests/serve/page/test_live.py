@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 LEVELS = (32, 160, 96, 224)  # grey in the middle of each class of the brightness model
 
@@ -100,6 +100,36 @@ def test_the_camera_is_segmented_one_frame_at_a_time_until_it_is_stopped(
     until(page, lambda: count.sent == sent + 1)
     page.locator("#timing", has_text="512 \u00d7 ").wait_for()
     assert "Frames per second" not in page.locator("#timing").inner_text()
+
+
+@pytest.mark.parametrize(("refusals", "goes_on"), [(2, True), (5, False)])
+def test_a_busy_service_is_asked_again_a_few_times_while_the_camera_is_on(
+    running: Any, context: BrowserContext, page: Page, hand: SimpleNamespace, refusals: int, goes_on: bool
+) -> None:
+    frames = 0
+
+    def shed(route: Route) -> None:
+        nonlocal frames
+        frames += 1
+        if frames > refusals:
+            route.continue_()
+        else:
+            told = {"error": {"code": "overloaded", "message": "Too much to do."}}
+            route.fulfill(status=503, json=told, headers={"Retry-After": "0.2"})
+
+    page.route("**/segment*", shed)
+    context.grant_permissions(["camera"])
+    page.goto(running.url)
+    page.locator("#camera").click()
+    if goes_on:
+        hand.ready(page)
+        page.locator("#status", has_text="The camera is on.").wait_for()
+        assert page.locator("#message").is_hidden()
+    else:
+        page.wait_for_selector("#message:not([hidden])")
+        assert page.locator("#message").inner_text() == "The camera: Too much to do."
+        assert frames == refusals
+        assert page.locator("#camera-tools").is_hidden()
 
 
 def test_the_other_camera_takes_over(running: Any, context: BrowserContext, page: Page, hand: SimpleNamespace) -> None:
