@@ -12,14 +12,11 @@ export function percent(fraction) {
   return value > 0 && value < 0.1 ? "< 0.1 %" : `${value.toFixed(1)} %`;
 }
 
-/** How many pixels each class has: [[index, count]], the largest first. */
+/** How many pixels each class has: [[index, count]], the largest first. A map never changes, so it is counted once. */
 export function areas(map) {
-  const counts = new Uint32Array(map.data.BYTES_PER_ELEMENT === 1 ? 256 : 65536);
-  for (const index of map.data) counts[index]++;
-  const found = [];
-  counts.forEach((count, index) => count && found.push([index, count]));
-  return found.sort((a, b) => b[1] - a[1]);
+  return (map.areas ??= count(map));
 }
+
 
 /** The colour [R, G, B] that a model gives a class. */
 export function colorOf(model, index) {
@@ -59,4 +56,12 @@ export function element(tag, className = "", text = "") {
   if (className) made.className = className;
   if (text) made.textContent = text;
   return made;
+}
+
+function count({ data }) {
+  const counts = new Uint32Array(data.BYTES_PER_ELEMENT === 1 ? 256 : 65536);
+  for (const index of data) counts[index]++;
+  const found = [];
+  counts.forEach((pixels, index) => pixels && found.push([index, pixels]));
+  return found.sort((a, b) => b[1] - a[1]);
 }

@@ -241,6 +241,36 @@ def test_switches_stay_from_frame_to_frame_and_rows_do_not_jump(
     assert not hand.canvas(page, "classes")[..., 3].any()
 
 
+def test_a_new_source_ends_the_one_before(
+    kit: SimpleNamespace,
+    running: Any,
+    context: BrowserContext,
+    page: Page,
+    hand: SimpleNamespace,
+    film: bytes,
+) -> None:
+    context.grant_permissions(["camera"])
+    page.goto(running.url)
+    count = requests_of(page)
+    page.locator("#camera").click()
+    hand.ready(page)
+    page.evaluate("() => { window.track = document.getElementById('video').srcObject.getVideoTracks()[0]; }")
+    hand.choose(page, "film.webm", film, "video/webm")
+    page.locator("#timing", has_text="64 \u00d7 48").wait_for()
+    assert page.evaluate("window.track.readyState") == "ended"
+    assert page.locator("#camera-tools").is_hidden()
+    hand.choose(page, "white.png", kit.as_png(np.full((8, 8, 3), 255, np.uint8)))
+    page.locator("#timing", has_text="8 \u00d7 8").wait_for()
+    assert page.evaluate("document.getElementById('video').paused")
+    assert page.locator("#video-tools").is_hidden()
+    until(page, lambda: count.now == 0)
+    assert hand.canvas(page, "picture").shape == (8, 8, 4)
+    # And back: the camera takes the place of the picture.
+    page.locator("#camera").click()
+    page.locator("#timing", has_text="Frames per second").wait_for()
+    assert page.locator("#message").is_hidden()
+
+
 def test_a_file_that_is_no_video_is_explained(running: Any, page: Page, hand: SimpleNamespace) -> None:
     page.goto(running.url)
     hand.choose(page, "holiday.mp4", b"not a film", "video/mp4")
