@@ -1,4 +1,7 @@
-"""The files of the web page, read once from the package, and the headers that keep a browser safe with them."""
+"""The files of the web page, read once from the package, and the headers that keep a browser safe with them.
+
+It knows nothing of what the page does; only which of a browser's powers it needs.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
-# Everything from this service itself; pictures also from the browser's own memory (a dropped file, a canvas).
+# Everything from this service itself; pictures and videos also from the browser's own memory: a dropped file, a canvas.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# The camera for this page alone, and nothing else that a page could ask for.
+_PERMISSIONS = "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=(), payment=()"
 
 
 def security_headers(*, shared: bool = False) -> Headers:
@@ -27,22 +32,24 @@ def security_headers(*, shared: bool = False) -> Headers:
     return (
         (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", _POLICY.encode()),
+        (b"permissions-policy", _PERMISSIONS.encode()),
         (b"referrer-policy", b"no-referrer"),
         (b"cross-origin-resource-policy", b"cross-origin" if shared else b"same-origin"),
     )
 
 
 def page_files() -> dict[str, Reply]:
-    """Path -> answer, for the page and its script and style."""
-    names = {"/": "index.html", "/page/app.js": "app.js", "/page/view.js": "view.js", "/page/style.css": "style.css"}
-    return {path: html(_read(name), name) for path, name in names.items()}
+    """Path -> answer, for the page itself and every script and style beside it."""
+    beside = [entry for entry in (files("segx_serve") / "page").iterdir() if _suffix(entry.name) in _TYPES]
+    found = {entry.name: entry.read_text(encoding="utf-8") for entry in beside}
+    page = {"/": html(found.pop("index.html"), "index.html")}
+    return page | {f"/page/{name}": html(text, name) for name, text in sorted(found.items())}
 
 
 def html(text: str, name: str = "page.html") -> Reply:
     """A page, script or style as an answer, never taken from a stale cache."""
-    media_type = _TYPES[name[name.rindex(".") :]]
-    return Reply(200, text.encode(), media_type, ((b"cache-control", b"no-cache"),))
+    return Reply(200, text.encode(), _TYPES[_suffix(name)], ((b"cache-control", b"no-cache"),))
 
 
-def _read(name: str) -> str:
-    return (files("segx_serve") / "page" / name).read_text(encoding="utf-8")
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :]

@@ -1,28 +1,56 @@
-// The page: takes a picture, sends it, shows the answer. Drawing is in view.js.
+// The page: takes a picture, a video or the camera, asks the service, hands the answer to result.js.
 
-import { areas, className, drawLegend, element, paintClasses, percent } from "./view.js";
+import { CameraError, VideoError } from "./errors.js";
+import { close, countCameras, followFrames, openCamera, Pace } from "./live.js";
+import { grab, prepare } from "./picture.js";
+import { openVideo, startPlayer } from "./player.js";
+import { Result } from "./result.js";
+import { askKey, complain, fail, sayWaiting, tell, working } from "./say.js";
+import { pause, Service } from "./service.js";
+import { startTakeAway } from "./takeaway.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { models: [], file: null, sent: null, map: null, legend: null, busy: 0 };
+const LIVE_TRIES = 5;
 
-function model() {
-  return state.models.find((one) => one.name === $("model").value) ?? state.models[0];
+const service = new Service({ askKey, waiting: sayWaiting });
+const result = new Result();
+let models = [];
+// What is being segmented: { name, signal, again, end, ... }, or null. A new source ends the one before.
+let source = null;
+
+// ---- what is chosen ---------------------------------------------------------------------------------------------
+
+function chosen() {
+  const named = (id) => models.find((one) => one.name === $(id).value);
+  const first = named("model") ?? models[0];
+  const second = named("second");
+  return second && second !== first ? [first, second] : [first];
 }
 
-// ---- the service ------------------------------------------------------------------------------------------------
+function side() {
+  return Number($("size").value);
+}
 
 async function loadModels() {
-  const answer = await fetch("/models");
-  const { models, sample } = await answer.json();
-  state.models = models;
+  const told = await service.models();
+  models = told.models;
   $("model").replaceChildren(...models.map((one) => new Option(one.name, one.name)));
   $("model-choice").hidden = models.length < 2;
-  $("sample").hidden = !sample;
-  showFacts();
+  $("second-choice").hidden = models.length < 2;
+  $("sample").hidden = !told.sample;
+  modelChanged();
 }
 
-function showFacts() {
-  const one = model();
+function modelChanged() {
+  const [first] = chosen();
+  const others = models.filter((one) => one !== first).map((one) => new Option(one.name, one.name));
+  const second = $("second").value;
+  $("second").replaceChildren(new Option("nothing", ""), ...others);
+  $("second").value = others.some((option) => option.value === second) ? second : "";
+  showFacts(first);
+}
+
+function showFacts(one) {
   const facts = [one.name, one.classes ? `${one.classes.length} classes` : null, one.precision === "unknown" ? null : one.precision];
   facts.push(one.provider.replace("ExecutionProvider", ""));
   const row = one.measurements.find((measured) => measured.precision === one.precision);
@@ -30,142 +58,173 @@ function showFacts() {
   $("facts").textContent = facts.filter(Boolean).join(" · ");
 }
 
-async function ask(picture, accept) {
-  const address = `/segment?model=${encodeURIComponent(model().name)}`;
-  const headers = { Accept: accept, "Content-Type": picture.type || "application/octet-stream" };
-  const answer = await fetch(address, { method: "POST", headers, body: picture });
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => null);
-    throw new Error(problem?.error?.message ?? `The service answered ${answer.status}.`);
-  }
-  return answer;
-}
+// ---- sources ----------------------------------------------------------------------------------------------------
 
-async function readMap(answer) {
-  const [height, width] = answer.headers.get("X-Segx-Shape").split(",").map(Number);
-  const bytes = await answer.arrayBuffer();
-  const data = answer.headers.get("X-Segx-Dtype") === "uint16" ? new Uint16Array(bytes) : new Uint8Array(bytes);
-  return { height, width, data };
-}
-
-// ---- one picture ------------------------------------------------------------------------------------------------
-
-async function segment(file) {
-  const turn = ++state.busy;
-  state.file = file;
+/** End the source before, if any, and begin a new one. */
+function begin(name, more = {}) {
+  source?.end?.();
+  const stopper = new AbortController();
+  const made = { name, signal: stopper.signal, before: source?.again, ...more };
+  made.end = () => {
+    stopper.abort();
+    more.end?.();
+    working(false);
+    $("camera-tools").hidden = true;
+    $("video-tools").hidden = true;
+  };
+  source = made;
   complain("");
-  tell("Working …");
-  document.body.classList.add("busy");
-  try {
-    const picture = await shrink(file, Number($("size").value));
-    const begun = performance.now();
-    const answer = await ask(picture, "application/octet-stream");
-    const map = await readMap(answer);
-    if (turn !== state.busy) return; // a newer picture came meanwhile
-    const took = performance.now() - begun;
-    state.sent = picture;
-    state.map = map;
-    await show(picture, map);
-    showTiming(took, answer.headers.get("Server-Timing") ?? "", picture.size);
-  } catch (problem) {
-    if (turn !== state.busy) return;
-    tell("");
-    const silent = problem instanceof TypeError;
-    complain(silent ? "The service does not answer. Is it still running?" : `${file.name ?? "The picture"}: ${problem.message}`);
-  } finally {
-    if (turn === state.busy) document.body.classList.remove("busy");
-  }
-}
-
-/** Make a large picture smaller in the browser: faster to send and to segment. Files the browser cannot read go as they are. */
-async function shrink(file, side) {
-  if (!side) return file;
-  const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap || Math.max(bitmap.width, bitmap.height) <= side) return file;
-  const scale = side / Math.max(bitmap.width, bitmap.height);
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.round(bitmap.width * scale);
-  canvas.height = Math.round(bitmap.height * scale);
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
-}
-
-async function show(picture, map) {
-  const bitmap = await createImageBitmap(picture).catch(() => null);
-  const canvas = $("picture");
-  canvas.width = map.width;
-  canvas.height = map.height;
-  if (bitmap) canvas.getContext("2d").drawImage(bitmap, 0, 0, map.width, map.height);
-  $("stage").style.setProperty("--ratio", map.width / map.height);
-  const counts = areas(map);
-  const one = model();
-  const repaint = (shown) => paintClasses($("classes"), map, one.palette, shown);
-  state.legend = drawLegend($("legend"), counts, map.data.length, one, repaint);
-  repaint(state.legend.shown);
-  const missing = (one.classes ?? []).filter((_, index) => !counts.has(index));
-  $("absent").textContent = missing.length ? `Not found: ${missing.join(", ")}` : "";
-  const [first] = counts;
-  $("classes").setAttribute("aria-label", `Classes laid over the picture, mostly ${className(one, first[0])}`);
   $("drop").classList.add("small-drop");
-  $("result").hidden = false;
-  tell(`${counts.size} ${counts.size === 1 ? "class" : "classes"} found, mostly ${className(one, first[0])} (${percent(first[1] / map.data.length)}).`);
-  setOpacity();
+  return made;
 }
 
-function showTiming(took, header, bytes) {
-  const rows = [["Round trip", `${took.toFixed(0)} ms`]];
-  for (const stage of header.split(",")) {
-    const [, name, milliseconds] = stage.match(/(\w+);dur=([\d.]+)/) ?? [];
-    if (name) rows.push([{ queue: "Waiting", decode: "Decoding", run: "Model", encode: "Encoding" }[name] ?? name, `${Number(milliseconds).toFixed(1)} ms`]);
+/** End a source that failed and say why, unless somebody has gone on to another one meanwhile. */
+function giveUp(mine, problem) {
+  if (mine.signal.aborted) return;
+  mine.end();
+  if (result.shown) {
+    mine.again ??= mine.before; // what is still shown is still what a change of model is for
+  } else {
+    result.hide();
+    $("drop").classList.remove("small-drop");
   }
-  rows.push(["Picture", `${state.map.width} × ${state.map.height}, ${Math.max(1, Math.round(bytes / 1000))} kB`]);
-  $("timing").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", "", name), element("dd", "", value)]));
+  fail(problem, mine.name);
 }
 
-function setOpacity() {
-  const value = Number($("opacity").value);
-  $("classes").style.opacity = value / 100;
-  $("opacity-value").textContent = `${value} %`;
+/** The answers of the models chosen for one picture, asked for one after the other so that neither slows the other. */
+async function ask(blob, options) {
+  if (!models.length) await loadModels();
+  const answers = [];
+  for (const model of chosen()) answers.push({ model, ...(await service.classMap(blob, model.name, options)) });
+  return answers;
 }
 
-/** Name the class under the pointer. */
-function pointAt(event) {
-  const { map } = state;
-  const box = $("classes").getBoundingClientRect();
-  const x = Math.floor(((event.clientX - box.left) / box.width) * map.width);
-  const y = Math.floor(((event.clientY - box.top) / box.height) * map.height);
-  const index = map.data[y * map.width + x];
-  $("under").textContent = index === undefined ? "" : className(model(), index);
-}
-
-async function save() {
+async function segmentPicture(file) {
+  const mine = begin(file.name || "The picture", { file, again: () => segmentPicture(file) });
+  const { signal } = mine;
+  working(true, "Working …");
   try {
-    const answer = await ask(state.sent, "image/png");
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await answer.blob());
-    link.download = `${(state.file.name ?? "picture").replace(/\.\w+$/, "")}.png`;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    const picture = await prepare(file, side());
+    if (signal.aborted) return;
+    // The same picture for another model keeps what it shows until the new answer is there.
+    if (picture.image && result.shown?.file !== file) result.expect(picture.image);
+    const answers = await ask(picture.blob, { signal });
+    tell(result.show({ ...picture, file, type: file.type, answers }));
+    working(false);
   } catch (problem) {
-    complain(problem.message);
+    giveUp(mine, problem);
   }
 }
 
-function complain(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
+/** Segment what a video element shows until the source ends. */
+function startFrames(mine, frameName) {
+  const video = $("video");
+  const { signal } = mine;
+  const pace = new Pace();
+  // The first frame without classes keeps the place until its answer is there.
+  result.expect(video, { width: video.videoWidth, height: video.videoHeight });
+  let refusals = 0;
+  const work = async () => {
+    try {
+      const frame = await grab(video, side(), frameName());
+      const answers = await ask(frame.blob, { signal, tries: 1 });
+      if (signal.aborted) return;
+      pace.tick();
+      result.show({ ...frame, type: "image/jpeg", answers }, { live: true, perSecond: pace.perSecond });
+      if ($("status").textContent !== mine.status) tell(mine.status);
+      refusals = 0;
+      working(false);
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (problem.busy && ++refusals < LIVE_TRIES) {
+        // A frame that waited would be stale: wait, then take the newest.
+        sayWaiting(problem.wait, refusals, LIVE_TRIES);
+        await pause(problem.wait * 1000);
+        frames.again();
+      } else {
+        giveUp(mine, problem);
+      }
+    }
+  };
+  const frames = followFrames(video, work);
+  signal.addEventListener("abort", () => frames.stop());
+  mine.again = () => frames.again();
 }
 
-function tell(text) {
-  $("status").textContent = text;
+async function startCamera() {
+  const before = source?.stream ?? null;
+  if (source?.stream) source.stream = null; // handed over, not closed twice
+  const video = $("video");
+  const mine = begin("The camera", {
+    end: () => {
+      if (mine.stream) close(mine.stream);
+      mine.stream = null;
+      video.srcObject = null;
+    },
+  });
+  working(true, "Starting the camera …");
+  try {
+    const stream = await openCamera(before);
+    if (mine.signal.aborted) return close(stream);
+    mine.stream = stream;
+    stream.getVideoTracks()[0].addEventListener("ended", () => {
+      giveUp(mine, new CameraError("The camera was unplugged or taken away."));
+    });
+    video.removeAttribute("src");
+    video.srcObject = stream;
+    await video.play();
+    mine.status = "The camera is on.";
+    startFrames(mine, () => "frame.jpg");
+    $("camera-tools").hidden = false;
+    $("switch").hidden = (await countCameras()) < 2;
+  } catch (problem) {
+    if (before) close(before);
+    giveUp(mine, problem);
+  }
+}
+
+function stopCamera() {
+  const { shown } = result;
+  source.end();
+  if (shown) source.again = () => segmentPicture(new File([shown.blob], shown.name, { type: shown.type }));
+  tell("The camera is off. Its last frame stays.");
+  $("camera").focus();
+}
+
+async function startVideo(file) {
+  const video = $("video");
+  const address = URL.createObjectURL(file);
+  const mine = begin(file.name, {
+    file,
+    end: () => {
+      video.pause();
+      video.removeAttribute("src");
+      URL.revokeObjectURL(address);
+    },
+  });
+  working(true, "Opening the video …");
+  try {
+    video.srcObject = null;
+    await openVideo(video, address, file.name);
+    if (mine.signal.aborted) return;
+    mine.status = "Every frame shown is segmented; frames that come meanwhile are left out.";
+    $("video-tools").hidden = false;
+    video.addEventListener("error", () => giveUp(mine, new VideoError(`${file.name} is damaged.`)), { signal: mine.signal });
+    startFrames(mine, () => `${file.name.replace(/\.\w+$/, "")}-${video.currentTime.toFixed(2)}s.jpg`);
+    mine.again(); // the first frame, before anybody presses Play
+    await video.play();
+  } catch (problem) {
+    // A pause while it starts to play is no failure, and a browser that does not let it start by itself waits for Play.
+    if (!["AbortError", "NotAllowedError"].includes(problem.name)) giveUp(mine, problem);
+  }
 }
 
 function take(files) {
-  const file = [...(files ?? [])].find((one) => one.type.startsWith("image/")) ?? files?.[0];
-  if (file) segment(file);
-  else complain("That is no picture file.");
+  const list = [...(files ?? [])];
+  const file = list.find((one) => /^(image|video)\//.test(one.type)) ?? list[0];
+  if (!file) complain("That is neither a picture nor a video file.");
+  else if (file.type.startsWith("video/")) startVideo(file);
+  else segmentPicture(file);
 }
 
 // ---- what people do -----------------------------------------------------------------------------------------------
@@ -175,10 +234,10 @@ $("file").addEventListener("change", () => {
   if ($("file").files.length) take($("file").files);
   $("file").value = "";
 });
-$("sample").addEventListener("click", async () => {
-  const answer = await fetch("/sample");
-  segment(new File([await answer.blob()], "sample.png", { type: "image/png" }));
-});
+$("camera").addEventListener("click", startCamera);
+$("switch").addEventListener("click", startCamera);
+$("stop").addEventListener("click", stopCamera);
+$("sample").addEventListener("click", () => service.sample().then(segmentPicture, (problem) => fail(problem, "The sample")));
 document.addEventListener("paste", (event) => {
   if (event.clipboardData?.files.length) take(event.clipboardData.files);
 });
@@ -195,15 +254,11 @@ document.addEventListener("drop", (event) => {
   take(event.dataTransfer?.files);
 });
 $("model").addEventListener("change", () => {
-  showFacts();
-  if (state.file) segment(state.file);
+  modelChanged();
+  source?.again?.();
 });
-$("size").addEventListener("change", () => state.file && segment(state.file));
-$("opacity").addEventListener("input", setOpacity);
-$("all").addEventListener("click", () => state.legend?.switchAll(true));
-$("none").addEventListener("click", () => state.legend?.switchAll(false));
-$("save").addEventListener("click", save);
-$("classes").addEventListener("pointermove", pointAt);
-$("classes").addEventListener("pointerleave", () => ($("under").textContent = ""));
-
-loadModels().catch(() => complain("The list of models could not be loaded. Is the service still running?"));
+$("second").addEventListener("change", () => source?.again?.());
+$("size").addEventListener("change", () => source?.again?.());
+startPlayer($("video"), { play: $("play"), seek: $("seek"), time: $("time") });
+startTakeAway(service, () => result.shown);
+loadModels().catch((problem) => fail(problem, "The list of models"));

@@ -1,59 +1,4 @@
-// Drawing: a picture, its classes over it, and the legend. Knows nothing of the service.
-
-/** Draw the classes that are switched on into a canvas of the class map's size. */
-export function paintClasses(canvas, map, palette, shown) {
-  canvas.width = map.width;
-  canvas.height = map.height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(map.width, map.height);
-  const words = new Uint32Array(image.data.buffer);
-  // One 32-bit colour a class, transparent where the class is switched off. Byte order R, G, B, A as in memory.
-  const colors = new Uint32Array(palette.length);
-  const bytes = new Uint8Array(colors.buffer);
-  palette.forEach(([red, green, blue], index) => bytes.set([red, green, blue, shown.has(index) ? 255 : 0], 4 * index));
-  for (let i = 0; i < map.data.length; i++) words[i] = colors[map.data[i]] ?? 0;
-  context.putImageData(image, 0, 0);
-}
-
-/** How many pixels each class has: Map of index to count, the largest first. */
-export function areas(map) {
-  const counts = new Map();
-  for (const index of map.data) counts.set(index, (counts.get(index) ?? 0) + 1);
-  return new Map([...counts].sort((a, b) => b[1] - a[1]));
-}
-
-/** Fill the legend with one switch a class found; `changed` is called with the set of classes switched on. */
-export function drawLegend(list, counts, total, model, changed) {
-  const shown = new Set(counts.keys());
-  list.replaceChildren(...[...counts].map(([index, count]) => legendRow(index, count / total, model, shown, changed)));
-  return {
-    shown,
-    switchAll(on) {
-      shown.clear();
-      if (on) for (const index of counts.keys()) shown.add(index);
-      for (const box of list.querySelectorAll("input")) box.checked = on;
-      changed(shown);
-    },
-  };
-}
-
-function legendRow(index, fraction, model, shown, changed) {
-  const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
-  box.addEventListener("change", () => {
-    if (box.checked) shown.add(index);
-    else shown.delete(index);
-    changed(shown);
-  });
-  const swatch = element("span", "swatch");
-  swatch.style.backgroundColor = `rgb(${(model.palette[index] ?? [0, 0, 0]).join(",")})`;
-  const bar = element("span", "area");
-  bar.style.width = `${Math.max(1, fraction * 100)}%`;
-  const label = element("label");
-  label.append(box, swatch, element("span", "name", className(model, index)), element("span", "percent", percent(fraction)), bar);
-  const row = element("li");
-  row.append(label);
-  return row;
-}
+// Drawing and wording: classes as colours, areas as numbers. Knows neither the service nor the page's layout.
 
 /** A class's name; a model without a card has numbers, and a model may say of a pixel that it is of no class. */
 export function className(model, index) {
@@ -67,10 +12,56 @@ export function percent(fraction) {
   return value > 0 && value < 0.1 ? "< 0.1 %" : `${value.toFixed(1)} %`;
 }
 
+/** How many pixels each class has: [[index, count]], the largest first. A map never changes, so it is counted once. */
+export function areas(map) {
+  return (map.areas ??= count(map));
+}
+
+
+/** The colour [R, G, B] that a model gives a class. */
+export function colorOf(model, index) {
+  return model.palette[index] ?? [0, 0, 0];
+}
+
+/**
+ * Draw the classes of a map into a canvas of the map's size.
+ *
+ * @param look (index) => [R, G, B], or null where the class is switched off
+ * @param only one number a pixel; where it is 0 nothing is drawn. All pixels without it.
+ */
+export function paintClasses(canvas, map, look, only = null) {
+  fit(canvas, map);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(map.width, map.height);
+  const words = new Uint32Array(image.data.buffer);
+  const colors = new Uint32Array(map.data.BYTES_PER_ELEMENT === 1 ? 256 : 65536);
+  const bytes = new Uint8Array(colors.buffer); // R, G, B, A as they lie in memory
+  for (const [index] of areas(map)) {
+    const color = look(index);
+    if (color) bytes.set([...color, 255], 4 * index);
+  }
+  for (let i = 0; i < map.data.length; i++) words[i] = only && !only[i] ? 0 : colors[map.data[i]];
+  context.putImageData(image, 0, 0);
+}
+
+/** Give a canvas a size; setting one, even the same again, clears it. */
+export function fit(canvas, { width, height }) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+}
+
 /** An element with a class and a text; texts never become markup. */
 export function element(tag, className = "", text = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;
   if (text) made.textContent = text;
   return made;
+}
+
+function count({ data }) {
+  const counts = new Uint32Array(data.BYTES_PER_ELEMENT === 1 ? 256 : 65536);
+  for (const index of data) counts[index]++;
+  const found = [];
+  counts.forEach((pixels, index) => pixels && found.push([index, pixels]));
+  return found.sort((a, b) => b[1] - a[1]);
 }
