@@ -17,6 +17,8 @@ class Catalog:
 
     def __init__(self, models: Iterable[Model] = ()) -> None:
         self._models: dict[str, dict[str, Model]] = {}
+        self.serial = 0
+        """Grows with every change, for those who remember what they found."""
         self.replace(models)
 
     def __iter__(self) -> Iterator[Model]:
@@ -30,6 +32,7 @@ class Catalog:
         for model in sorted(models, key=lambda one: (one.name, _rank(one.version))):
             found.setdefault(model.name, {})[model.version] = model
         self._models = found
+        self.serial += 1
 
     @property
     def names(self) -> list[str]:

@@ -114,7 +114,7 @@ class Desk:
     def close(self, call: Call, model: Model, seconds: float) -> None:
         """Count a call that has ended."""
         self.tally.duration(seconds)
-        fine = all(job.error is None for job in call.jobs)
+        fine = not any(job.error for job in call.jobs)
         self.tally.model(model.name, model.version).call(call, seconds, fine)
 
     def uses(self, lanes: Container[int]) -> bool:

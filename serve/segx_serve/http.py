@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,7 +81,10 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
+        self._id: str | None = None
         self.scope = scope
+        self.headers = _joined(scope["headers"])
+        """Lower-case names; of a repeated header the parts joined with commas, as HTTP has it."""
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -98,14 +101,6 @@ class Request:
         announced = self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
         return announced and not self.complete
 
-    @cached_property
-    def headers(self) -> dict[bytes, bytes]:
-        """Lower-case names; of a repeated header the parts joined with commas, as HTTP has it."""
-        found: dict[bytes, bytes] = {}
-        for name, value in self.scope["headers"]:
-            found[name] = found[name] + b", " + value if name in found else value
-        return found
-
     def header(self, name: bytes) -> str:
         """A header's value, or an empty text."""
         return self.headers.get(name, b"").decode("latin-1").strip()
@@ -116,13 +111,22 @@ class Request:
         text = self.scope["query_string"].decode("latin-1")
         return parse_qsl(text, keep_blank_values=True, errors="replace") if text else []
 
-    @cached_property
+    @property
     def id(self) -> str:
         """X-Request-Id as sent if it is harmless, else a new one."""
-        sent = self.headers.get(b"x-request-id")
-        if sent is not None and _SAFE_ID.fullmatch(text := sent.decode("latin-1")):
-            return text
-        return self._new_id()
+        # Not a cached_property: on Python 3.11 those take a lock, which at this rate shows.
+        if self._id is None:
+            sent = self.headers.get(b"x-request-id")
+            fine = sent is not None and _SAFE_ID.fullmatch(sent.decode("latin-1"))
+            self._id = fine[0] if fine else self._new_id()
+        return self._id
+
+
+def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
 
 
 def as_json(value: object, status: int = 200, headers: Headers = ()) -> Reply:

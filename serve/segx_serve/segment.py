@@ -34,10 +34,12 @@ class Plan:
     model: Model
     media_type: str
     """Declared, lower case; may be empty."""
-    gzip: bool
-    """Whether the client takes gzip."""
     form: answers.Form | None
     """None for a form of fields: it may turn out to hold several pictures, whose answers have other forms."""
+    encode: Encode | None
+    """Writes the answer in that form."""
+    gzip: bool
+    """Whether the client takes gzip."""
 
 
 class Segment:
@@ -48,8 +50,9 @@ class Segment:
     def __init__(self, catalog: Catalog, desk: Desk) -> None:
         self._catalog = catalog
         self._desk = desk
-        self._forms: dict[str, answers.Form] = {}  # Accept header -> what it asks for; bounded, see _form
-        self._encoders: dict[tuple[int, str, bool], tuple[Model, Encode]] = {}  # bounded, see _encoder
+        # What requests with these headers ask for, while the catalogue stays as it is.
+        self._plans: dict[tuple[bytes | None, ...], Plan] = {}
+        self._serial = -1
 
     def plan(self, request: Request) -> Plan:
         """What is asked for.
@@ -60,8 +63,8 @@ class Segment:
         model = self._model(request)
         media_type = _media_type(request)
         gzip = b"gzip" in request.headers.get(b"accept-encoding", b"").lower()
-        form = None if media_type == _FORM else self._form(request.header(b"accept"))
-        return Plan(model, media_type, gzip, form)
+        form = None if media_type == _FORM else answers.choose(request.header(b"accept"))
+        return Plan(model, media_type, form, None if form is None else form.build(model, gzip), gzip)
 
     async def __call__(self, request: Request) -> Reply:
         """Answer one request.
@@ -82,15 +85,29 @@ class Segment:
                 parts = _parts(body, request)
                 if len(parts) > 1:
                     return await self._several(request, plan.model, parts, ticket)
-                form = self._form(request.header(b"accept"))
+                form = answers.choose(request.header(b"accept"))
                 (part,) = parts
                 return await self._one(request, plan.model, form, plan.gzip, part.data, part.media_type, ticket)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 
     def hot(self, request: Request) -> Plan | None:
-        """The plan of a request whose body is the picture itself; None where it must go the long way."""
-        plan = self.plan(request)
+        """The plan of a request whose body is the picture itself; None where it must go the long way.
+
+        Raises:
+            RefusalError: nothing that this route does.
+        """
+        get = request.headers.get
+        key = (
+            request.scope["query_string"],
+            get(b"accept"), get(b"content-type"), get(b"accept-encoding"), get(b"content-encoding"),
+        )  # fmt: skip
+        if self._serial != self._catalog.serial or len(self._plans) >= _REMEMBERED:
+            self._plans.clear()
+            self._serial = self._catalog.serial
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self.plan(request)
         return None if plan.form is None else plan
 
     def start(
@@ -101,8 +118,9 @@ class Segment:
         Raises:
             RefusalError: an empty body, or too much to do.
         """
-        form = plan.form
+        form, encode = plan.form, plan.encode
         assert form is not None
+        assert encode is not None
 
         def done(call: Call) -> None:
             try:
@@ -116,7 +134,6 @@ class Segment:
         if not body:
             raise _empty()
         try:
-            encode = self._encoder(plan.model, form, plan.gzip, request.header(b"accept"))
             return self._desk.start(plan.model, [body], ticket, encode, form.light, done)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
@@ -182,24 +199,6 @@ class Segment:
                     text = f"Unknown parameter '{name[:100]}'. {near(name, ['model', 'version'])}"
                     raise RefusalError(400, "unknown_parameter", text)
         return self._catalog.find(wanted or self._catalog.only().name, version)
-
-    def _encoder(self, model: Model, form: answers.Form, gzip: bool, accept: str) -> Encode:
-        key = (id(model), accept, gzip)
-        known = self._encoders.get(key)
-        if known is None or known[0] is not model:
-            if len(self._encoders) >= _REMEMBERED:
-                self._encoders.clear()
-            known = self._encoders[key] = (model, form.build(model, gzip))
-        return known[1]
-
-    def _form(self, accept: str) -> answers.Form:
-        form = self._forms.get(accept)
-        if form is None:
-            form = answers.choose(accept)
-            if len(self._forms) >= _REMEMBERED:
-                self._forms.clear()
-            self._forms[accept] = form
-        return form
 
 
 def _media_type(request: Request) -> str:

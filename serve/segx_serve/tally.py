@@ -139,7 +139,10 @@ class Tally:
 
     def model(self, name: str, version: str) -> ModelTally:
         """Where the calls of one version of a model are counted; it outlives the model's removal."""
-        return self._models.setdefault((name, version), ModelTally())
+        found = self._models.get((name, version))
+        if found is None:
+            found = self._models[name, version] = ModelTally()
+        return found
 
     def gauge(self, name: str, labels: dict[str, str], value: Callable[[], float]) -> None:
         """Say where a present value can be read. Equal names and labels of several processes are added up."""
