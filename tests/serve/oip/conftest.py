@@ -23,7 +23,7 @@ import uvicorn
 from segx_core.errors import PictureError
 from segx_core.picture import decode
 from segx_core.runner import ClassMap, Runner, UInt8
-from segx_serve.http import Receive, RefusalError, Reply, Request, Scope, Send, as_json
+from segx_serve.http import Receive, RefusalError, Reply, Request, Scope, Send, as_json, request_ids
 from segx_serve.oip import Duration, IndexEntry, ModelInfo, ModelStatistics, Oip, OipLimits, Regions
 from segx_serve.oip.paths import match
 from segx_serve.oip.service import BatchStatistics
@@ -147,7 +147,7 @@ def listening(oip: Oip) -> Iterator[httpx.Client]:
 
 def made(scope: Scope, receive: Receive) -> Request:
     """A request as the server makes it."""
-    return Request(scope, receive)
+    return Request(scope, receive, request_ids())
 
 
 def request(**headers: str) -> Request:
