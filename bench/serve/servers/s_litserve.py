@@ -1,13 +1,13 @@
-"""LitServe. LIT_BATCH=1, LIT_WORKERS=n, LIT_FAST=1. Its request type takes no raw bodies, so multipart."""
+"""LitServe. LIT_BATCH=1, LIT_WORKERS=n, LIT_FAST=1. Its request type takes no raw bodies, so multipart.
 
-from __future__ import annotations
+LitServe reads annotations as objects, so they are not postponed here.
+"""
 
 import os
-from typing import Any
 
 import litserve
 import numpy as np
-from fastapi import Response
+from fastapi import Request, Response
 from numpy.typing import NDArray
 
 from bench.serve.common import Work
@@ -22,8 +22,8 @@ class Api(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.session = work.session()
 
-    def decode_request(self, request: Any) -> NDArray[np.float32]:
-        return work.decode(request["content"].file.read())
+    def decode_request(self, request: Request) -> NDArray[np.float32]:
+        return work.decode(request["content"].file.read())  # the form, whatever the annotation says
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.uint8]:
         return work.run(self.session, inputs if batched else inputs[None])
