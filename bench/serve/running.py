@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.serve import places, processes
 from bench.serve.contestants import Contestant
 
-PATIENCE = 90.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
