@@ -69,13 +69,17 @@ def request(
         connection.close()
 
 
-def start(name: str, contestant: Contestant, workload: str, port: int, **environment: str) -> Server | None:
-    """A server that has answered one picture; None where it did not, its output is in the log then."""
+def start(name: str, contestant: Contestant, workload: str, port: int, picture: bytes = b"") -> Server | None:
+    """A server that has answered one picture; None where it did not, its output is in the log then.
+
+    Args:
+        picture: the one to be answered; the workload's first where empty.
+    """
     if workload == "sim" and not contestant.simulates:
         return None
     log_path = places.logs() / f"{workload}_{name}.txt"
     model = str(places.twin(workload))
-    settings = {"BENCH_MODEL": workload, "PORT": str(port), **contestant.environment, **environment}
+    settings = {"BENCH_MODEL": workload, "PORT": str(port), **contestant.environment}
     paths = [str(places.ROOT)]
     if contestant.is_segx and os.environ.get("PYTHONPATH"):
         paths.append(os.environ["PYTHONPATH"])
@@ -93,7 +97,7 @@ def start(name: str, contestant: Contestant, workload: str, port: int, **environ
             start_new_session=True,
         )
     server = Server(name, contestant, workload, port, process, 0.0)
-    picture = places.pictures(workload)[0].read_bytes()
+    picture = picture or places.pictures(workload)[0].read_bytes()
     while time.monotonic() - began < PATIENCE and process.poll() is None:
         is_up = not contestant.ready or request(port, "GET", contestant.ready, timeout=5).status == 200
         if is_up and server.post(picture).status == 200:
@@ -110,12 +114,12 @@ def stop(server: Server) -> None:
 
 
 @contextmanager
-def servers(chosen: dict[str, Contestant], workload: str, port: int, **environment: str) -> Iterator[dict[str, Server]]:
+def servers(chosen: dict[str, Contestant], workload: str, port: int) -> Iterator[dict[str, Server]]:
     """Start them all, one after the other; those that do not start are reported on stderr and left out."""
     up: dict[str, Server] = {}
     try:
         for index, (name, contestant) in enumerate(chosen.items()):
-            server = start(name, contestant, workload, port + 5 * index, **environment)
+            server = start(name, contestant, workload, port + 5 * index)
             if server is None:
                 print(f"{name} did not start on {workload}; see {places.logs()}", file=sys.stderr)
             else:
