@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 
 from bench.serve import places, processes, wrk
 from bench.serve.contestants import PEERS, Contestant, chosen
-from bench.serve.running import Server, servers
+from bench.serve.running import Server, quit_on_sigterm, servers
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--port", type=int, default=8930)
     given = parser.parse_args()
+    quit_on_sigterm()
     counts = [int(count) for count in given.connections.split(",")]
     for row in measure(chosen(given.names), given.workload, counts, given.rounds, given.seconds, given.port):
         print(json.dumps(asdict(row)), flush=True)

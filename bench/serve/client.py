@@ -134,8 +134,8 @@ class Connection:
             while size := int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16):
                 await self.reader.readexactly(size + 2)
             await self.reader.readexactly(2)
-        elif b"content-length:" in head:
-            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        elif b"\r\ncontent-length:" in head:  # inference-header-content-length is another one
+            length = int(head.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0])
             await self.reader.readexactly(length)
         return status, b"\r\nretry-after:" in head, b"\r\nconnection: close" not in head
 

@@ -76,7 +76,6 @@ def contestants() -> dict[str, Contestant]:
         "triton_py": Contestant(triton, TENSOR, NO_WAIT),
         "triton_py_i2": Contestant(triton, TENSOR, {"TR_INST": "2", "BATCH_WAIT_MS": "0"}),
         "mlserver": Contestant(mlserver, ML_JSON),
-        "mlserver_w2": Contestant(mlserver, ML_JSON, {"ML_WORKERS": "2"}),
         "mlserver_batch": Contestant(mlserver, ML_JSON, {"ML_BATCH": "1", **BATCHED}),
         "kserve": Contestant(module("kserve", "s_kserve"), Wire("/v2/models/seg/infer", "oip_uint8")),
         "robyn": Contestant(module("robyn", "s_robyn"), PREDICT),

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.serve import processes, wrk
 from bench.serve.contestants import chosen
-from bench.serve.running import start, stop
+from bench.serve.running import quit_on_sigterm, start, stop
 from bench.serve.trend import growth
 
 WINDOW, CONNECTIONS, WARM_SHARE = 2, 16, 0.2
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--port", type=int, default=9340)
     given = parser.parse_args()
+    quit_on_sigterm()
     for name in given.names.split(","):
         print(json.dumps(memory(name, given.requests, given.port)), flush=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from bench.serve.abuse import abuse
 from bench.serve.bench import measure
 from bench.serve.memory import memory
 from bench.serve.report import ceiling, summarise, table
-from bench.serve.running import start, stop
+from bench.serve.running import quit_on_sigterm, start, stop
 from bench.serve.soak import soak
 from segx_core import atomic, machine
 
@@ -63,7 +62,7 @@ def main() -> None:
     for part in wanted:
         if part not in PARTS:
             sys.exit(f"No part '{part}'. Known: {', '.join(PARTS)}.")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that servers are ended
+    quit_on_sigterm()
     effort = QUICK if given.quick else FULL
     names = tuple(given.names.split(",")) if given.names else ()
     for part in wanted:

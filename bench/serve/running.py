@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,11 @@ def stop(server: Server) -> None:
     """End it and all below it."""
     processes.end(server.pid)
     server.process.wait()
+
+
+def quit_on_sigterm() -> None:
+    """Have SIGTERM end this program as an error does, so that what it started is ended too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @contextmanager

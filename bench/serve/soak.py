@@ -28,7 +28,7 @@ from typing import Any
 
 from bench.serve import client, places, processes, trend
 from bench.serve.contestants import Contestant
-from bench.serve.running import request, start, stop
+from bench.serve.running import quit_on_sigterm, request, start, stop
 from bench.serve.soak_cases import Case, make_cases
 from bench.serve.wire import Wire
 
@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--option", action="append", default=[], help="an option for `segx serve`, repeatable")
     parser.add_argument("--port", type=int, default=9360)
     given = parser.parse_args()
+    quit_on_sigterm()
     result = soak(given.minutes, given.clients, tuple(given.option), given.port)
     print(json.dumps(result, indent=2))
     return 0 if result["passed"] else 1

@@ -19,7 +19,7 @@ import numpy as np
 from bench.serve import places
 from bench.serve.common import SIDE, Work
 from bench.serve.contestants import PEERS, chosen
-from bench.serve.running import Server, start, stop
+from bench.serve.running import Server, quit_on_sigterm, start, stop
 
 THREADS, EACH, ALLOWED = 8, 12, 0.001
 
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--names", default=",".join(("segx_inproc", *PEERS)))
     parser.add_argument("--port", type=int, default=9300)
     given = parser.parse_args()
+    quit_on_sigterm()
     good = True
     for name, contestant in chosen(given.names).items():
         server = start(name, contestant, given.workload, given.port)

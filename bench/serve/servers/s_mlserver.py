@@ -1,4 +1,7 @@
-"""MLServer with a custom runtime; Open Inference Protocol in JSON with base64. ML_BATCH=1, ML_WORKERS=n."""
+"""MLServer with a custom runtime; Open Inference Protocol in JSON with base64. ML_BATCH=1.
+
+Its pool of worker processes does not start with Python 3.11 and these pins, so it runs without.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +44,12 @@ async def main() -> None:
         http_port=work.port,
         grpc_port=work.port + 1,
         metrics_port=work.port + 2,
-        parallel_workers=int(os.environ.get("ML_WORKERS", "0")),
+        parallel_workers=0,
         gzip_enabled=False,
     )
     model = ModelSettings(
         name="seg",
-        # Its worker processes import the class anew and need its address.
-        implementation="bench.serve.servers.s_mlserver.Seg" if os.environ.get("ML_WORKERS") else Seg,
+        implementation=Seg,
         max_batch_size=work.max_batch if batched else 0,
         max_batch_time=work.wait_ms / 1e3 if batched else 0,
     )
