@@ -30,7 +30,7 @@ class Row:
     workload: str
     name: str
     connections: int
-    """0 for a floor: nobody connects."""
+    """For a floor the number of processes at work."""
     round: int
     rps: float
     cpu_ms: float
@@ -109,7 +109,7 @@ def floors(workload: str, turn: int, seconds: int) -> Iterator[Row]:
     done = subprocess.run(command, cwd=places.ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     for line in done.stdout.splitlines():
         said = json.loads(line)
-        yield Row(workload, said["name"], 0, turn, rps=said["rps"], cpu_ms=said["cpu_ms"])
+        yield Row(workload, said["name"], said["processes"], turn, rps=said["rps"], cpu_ms=said["cpu_ms"])
 
 
 def client_cpu() -> float:

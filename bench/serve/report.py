@@ -48,7 +48,9 @@ def summarise(rows: Iterable[Row], reference: str) -> list[Row]:
     groups: dict[tuple[str, int], dict[int, Row]] = defaultdict(dict)
     for row in rows:
         groups[row["name"], row["connections"]][row["round"]] = row
-    return [_summary(name, count, groups, reference) for name, count in sorted(groups, key=lambda key: key[1] > 0)]
+    return [
+        _summary(name, count, groups, reference) for name, count in sorted(groups, key=lambda key: key[0] not in FLOORS)
+    ]
 
 
 def _summary(name: str, count: int, groups: dict[tuple[str, int], dict[int, Row]], reference: str) -> Row:
@@ -87,12 +89,20 @@ def _summary(name: str, count: int, groups: dict[tuple[str, int], dict[int, Row]
         "start_seconds": some["start_seconds"],
         "rps_to_reference": paired(base, lambda row, one: float(row["rps"] / one["rps"]) if one["rps"] else 0.0),
         "cpu_to_reference": paired(base, cpu_ratio),
-        "cpu_to_floor": paired(groups.get(("floor", 0), {}), cpu_ratio),
-        "cpu_to_floor_peers": paired(groups.get(("floor_peers", 0), {}), cpu_ratio),
+        "cpu_to_floor": paired(_floor("floor", count, groups), cpu_ratio),
+        "cpu_to_floor_peers": paired(_floor("floor_peers", count, groups), cpu_ratio),
     }
     if some["workload"] == "sim":
         summary["share_of_ceiling"] = round(summary["rps"] / ceiling(), 3)
     return summary
+
+
+def _floor(name: str, connections: int, groups: dict[tuple[str, int], dict[int, Row]]) -> dict[int, Row]:
+    """The floor to hold against: one process for one connection, else as many as were measured."""
+    measured = sorted(count for floor, count in groups if floor == name)
+    if not measured:
+        return {}
+    return groups[name, measured[0] if connections == 1 else measured[-1]]
 
 
 def table(summaries: list[Row]) -> str:
