@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from bench.serve import processes, wrk
@@ -18,7 +17,7 @@ from bench.serve.contestants import chosen
 from bench.serve.running import quit_on_sigterm, start, stop
 from bench.serve.trend import growth
 
-WINDOW, CONNECTIONS, WARM_SHARE = 2, 16, 0.2
+WINDOW, CONNECTIONS, WARM_SHARE = 1, 16, 0.2
 
 
 def main() -> None:
@@ -37,14 +36,14 @@ def memory(name: str, requests: int = 50_000, port: int = 9340) -> dict[str, Any
     """The growth of one contestant."""
     server = start(name, chosen(name)[name], "tiny", port)
     if server is None:
-        sys.exit(f"{name} did not start")
+        return {"name": name, "error": "did not start"}
     points: list[tuple[float, float]] = []
     good = bad = 0
     try:
         while good < requests:
             seen = wrk.load(server.contestant.wire, "tiny", port, CONNECTIONS, WINDOW)
             if not seen.good:
-                sys.exit(f"{name} answers nothing any more after {good} requests")
+                return {"name": name, "requests": good, "error": "answers nothing any more"}
             good, bad = good + seen.good, bad + seen.bad
             points.append((good, processes.pss(server.pid) / 2**20))
     finally:

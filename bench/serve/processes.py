@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Stat:
 
     pid: int
     parent: int
+    session: int
     state: str
     cpu: float
     """Seconds of itself and of its children that ended and were waited for."""
@@ -35,21 +37,27 @@ def stat(pid: int) -> Stat | None:
     except GONE:
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the name before may hold blanks and brackets
-    return Stat(pid, int(fields[1]), fields[0], sum(int(value) for value in fields[11:15]) / TICK)
+    return Stat(pid, int(fields[1]), int(fields[3]), fields[0], sum(int(value) for value in fields[11:15]) / TICK)
 
 
 def tree(root: int) -> list[int]:
     """The process and all below it that live, the root first, then in order of start."""
     below: dict[int, list[int]] = defaultdict(list)
     alive = set()
-    for folder in PROC.iterdir():
-        if folder.name.isdigit() and (found := stat(int(folder.name))) and found.state != "Z":
-            below[found.parent].append(found.pid)
-            alive.add(found.pid)
+    for found in everything():
+        below[found.parent].append(found.pid)
+        alive.add(found.pid)
     members = [root] if root in alive else []
     for member in members:  # grows while it is walked
         members.extend(sorted(below[member]))
     return members
+
+
+def everything() -> Iterator[Stat]:
+    """Every process that lives."""
+    for folder in PROC.iterdir():
+        if folder.name.isdigit() and (found := stat(int(folder.name))) and found.state != "Z":
+            yield found
 
 
 def cpu(root: int) -> float:
@@ -93,8 +101,11 @@ def busy() -> float:
 
 
 def end(root: int, patience: float = 8) -> None:
-    """SIGTERM to the root, SIGKILL to whatever of its tree is left after `patience` seconds."""
-    members = tree(root)
+    """SIGTERM to the root, SIGKILL to whatever is left after `patience` seconds of its tree and its session.
+
+    The session, because the children of a root that died are in nobody's tree.
+    """
+    members = {*tree(root), *(found.pid for found in everything() if found.session == root)}
     with contextlib.suppress(ProcessLookupError):
         os.kill(root, signal.SIGTERM)
     until = time.monotonic() + patience

@@ -115,7 +115,7 @@ def conformance() -> dict[str, Any]:
     contestant = contestants.segx(*(("--grpc-port", str(port + 1)) if grpc else ()))
     server = start("conformance", contestant, "tiny", port)
     if server is None:
-        sys.exit(f"segx did not start; see {places.logs()}")
+        return {"error": "did not start"}
     command = [places.python_of("clients"), "-m", "bench.serve.conformance", f"127.0.0.1:{port}", "tiny"]
     if grpc:
         command += ["--grpc", f"127.0.0.1:{port + 1}"]

@@ -83,7 +83,7 @@ def soak(minutes: float, clients: int = 6, options: tuple[str, ...] = (), port: 
         wire = Wire("/segment?model=tiny", accept="application/octet-stream")
         server = start("soak", Contestant(command, wire, ready="/v2/health/ready"), "tiny", port)
         if server is None:
-            sys.exit(f"The service did not start; see {places.logs()}")
+            return {"options": list(options), "passed": False, "error": f"did not start; see {places.logs()}"}
         try:
             tally, ended = Tally(), threading.Event()
             threads = [
