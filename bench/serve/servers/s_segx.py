@@ -6,9 +6,10 @@ import numpy as np
 
 from bench.serve import places
 from bench.serve.common import Simulated, Work
+from segx_core.predictor import Predictor
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve import Settings, create_app
-from segx_serve.run import bind, load, make_server
+from segx_serve.run import bind, make_server
 
 
 class Device:
@@ -30,7 +31,8 @@ def main() -> None:
         runner: Runner = Device()
     else:
         settings = Settings(port=work.port)
-        runner = load(places.twin(work.workload), settings, "cpu", None, force=False)
+        # An engine per core with one thread each: what `segx serve` gives a model on the CPU.
+        runner = Predictor.load(places.twin(work.workload), provider="cpu", threads=1)
     listener = bind(settings)
     make_server(create_app({"seg": runner}, settings), settings).run(sockets=[listener])
 
