@@ -101,7 +101,7 @@ def start(name: str, contestant: Contestant, workload: str, port: int, picture: 
     picture = picture or places.pictures(workload)[0].read_bytes()
     while time.monotonic() - began < PATIENCE and process.poll() is None:
         is_up = not contestant.ready or request(port, "GET", contestant.ready, timeout=5).status == 200
-        if is_up and server.post(picture).status == 200:
+        if is_up and server.post(picture, 10).status == 200:
             return Server(name, contestant, workload, port, process, round(time.monotonic() - began, 1))
         time.sleep(0.1)
     stop(server)
