@@ -25,7 +25,7 @@ from bench.serve.abuse import abuse
 from bench.serve.bench import measure
 from bench.serve.memory import memory
 from bench.serve.report import ceiling, summarise, table
-from bench.serve.running import quit_on_sigterm, start, stop
+from bench.serve.running import offers, quit_on_sigterm, start, stop
 from bench.serve.soak import soak
 from segx_core import atomic, machine
 
@@ -104,14 +104,7 @@ def table_of(workload: str, effort: Effort, names: tuple[str, ...]) -> dict[str,
 def conformance() -> dict[str, Any]:
     """The stock clients against `segx serve`; gRPC where this segx has it."""
     port = 9310
-    offered = subprocess.run(
-        [places.segx_python(), "-m", "segx", "serve", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=places.ROOT,
-    ).stdout
-    grpc = "--grpc-port" in offered
+    grpc = offers("--grpc-port")
     contestant = contestants.segx(*(("--grpc-port", str(port + 1)) if grpc else ()))
     server = start("conformance", contestant, "tiny", port)
     if server is None:

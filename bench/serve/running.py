@@ -114,6 +114,14 @@ def stop(server: Server) -> None:
     server.process.wait()
 
 
+def offers(option: str) -> bool:
+    """Whether this segx's `serve` knows an option."""
+    command = (places.segx_python(), "-m", "segx", "serve", "--help")
+    environment = {**os.environ, "COLUMNS": "200"}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=places.ROOT, env=environment)
+    return option in said.stdout
+
+
 def quit_on_sigterm() -> None:
     """Have SIGTERM end this program as an error does, so that what it started is ended too."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

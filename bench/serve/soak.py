@@ -28,7 +28,7 @@ from typing import Any
 
 from bench.serve import client, places, processes, trend
 from bench.serve.contestants import Contestant
-from bench.serve.running import quit_on_sigterm, request, start, stop
+from bench.serve.running import offers, quit_on_sigterm, request, start, stop
 from bench.serve.soak_cases import Case, make_cases
 from bench.serve.wire import Wire
 
@@ -72,14 +72,15 @@ def main() -> int:
 
 
 def soak(minutes: float, clients: int = 6, options: tuple[str, ...] = (), port: int = 9360) -> dict[str, Any]:
-    """The whole run."""
+    """The whole run. Reloading needs an open management where there is one to open."""
+    admin = ("--admin",) if offers("--admin") else ()
     with tempfile.TemporaryDirectory(prefix="segx-soak-") as name:
         folder = Path(name)
         files = [folder / f"{model}.onnx" for model in MODELS]
         for file in files:
             shutil.copyfile(places.assets() / "segx" / file.name, file)
         cases = make_cases(files)
-        command = (places.segx_python(), "-m", "segx", "serve", *map(str, files), "--port", str(port), *options)
+        command = (places.segx_python(), "-m", "segx", "serve", *map(str, files), "--port", str(port), *admin, *options)
         wire = Wire("/segment?model=tiny", accept="application/octet-stream")
         server = start("soak", Contestant(command, wire, ready="/v2/health/ready"), "tiny", port)
         if server is None:
