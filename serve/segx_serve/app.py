@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -33,11 +33,8 @@ from segx_serve.http import (
 )
 from segx_serve.job import Call
 from segx_serve.oip.paths import PATTERNS, Match, match
-from segx_serve.oip.regions import Regions
-from segx_serve.oip.routes import Oip
-from segx_serve.oip.service import OipLimits
+from segx_serve.protocols import make_grpc, make_oip
 from segx_serve.segment import Plan, Segment
-from segx_serve.served import Served
 from segx_serve.service import Service
 from segx_serve.tls import Renewal
 
@@ -47,8 +44,6 @@ _log = logging.getLogger("segx.serve")
 _HUNG_UP = 499
 # How often certificates are looked at, seconds.
 _RENEWAL = 60.0
-# Calls over gRPC that need no key, as health over HTTP needs none.
-_OPEN_CALLS = frozenset({"ServerLive", "ServerReady"})
 
 
 class App:
@@ -65,8 +60,8 @@ class App:
         self.new_id = request_ids()
         self.max_body = service.settings.max_body
         self._segment = Segment(service.catalog, service.desk)
-        self._oip = _oip(service, self.door)
-        self._grpc = _grpc(service, self._oip, self.door)
+        self._oip = make_oip(service, self.door)
+        self._grpc = make_grpc(service, self._oip, self.door)
         self._routes = self._table()
         self.tls_context: Callable[[], ssl.SSLContext | None] = lambda: None
         """Where the server says which TLS context it uses, so that a renewed certificate can be taken into it."""
@@ -288,46 +283,6 @@ class _Fast:
     def start(self, body: bytes, ticket: Ticket, answer: Callable[[Reply | None], None]) -> Call:
         """See fastlane.Route."""
         return self._segment.start(self._request, self._plan, body, ticket, answer)
-
-
-def _oip(service: Service, door: Door) -> Oip:
-    """The Open Inference Protocol; shared memory only where somebody may manage the service."""
-    settings = service.settings
-    limits = OipLimits(max_pictures=min(64, settings.max_queue), max_body=settings.max_body)
-    return Oip(Served(service), Regions() if door.manageable else None, limits)
-
-
-def _grpc(service: Service, oip: Oip, door: Door) -> Any:
-    """The same over gRPC, None where it is not asked for."""
-    settings = service.settings
-    if settings.grpc_port is None:
-        return None
-    from segx_serve.oip.calls import ADMIN
-    from segx_serve.oip.grpc_server import GrpcServer, GrpcSettings
-
-    chosen = GrpcSettings(
-        host=settings.host,
-        port=settings.grpc_port,
-        max_message=settings.max_body,
-        max_calls=settings.max_queue,
-        reuse_port=service.shared,
-    )
-
-    def authorize(call: str, metadata: Mapping[str, str]) -> None:
-        headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in metadata.items()]
-        # Without keys management is for this machine's programs: then nobody else may reach the port either.
-        scope = {
-            "method": "POST", "path": f"/{call}", "query_string": b"", "client": (settings.host, 0),
-            "headers": [*headers, (b"host", settings.host.encode())],
-        }  # fmt: skip
-        request = Request(scope, _never, request_ids())
-        door.guard.allow(request, "admin" if call in ADMIN else "none" if call in _OPEN_CALLS else "use")
-
-    return GrpcServer(oip, chosen, authorize)
-
-
-async def _never() -> dict[str, Any]:
-    raise AssertionError("a call over gRPC has no body of its own")
 
 
 async def _renew(renewal: Renewal) -> None:

@@ -124,7 +124,12 @@ class Engine(Generic[W]):
         live = [job for job in jobs if _still_wanted(job)]
         if live:
             self._busy[number] = (time.perf_counter(), live)
-            self._run(live)
+            try:
+                self._run(live)
+            except Exception as error:  # noqa: BLE001 - the thread and everybody's answers must outlive a bug of ours
+                _log.exception("model '%s': a batch failed in a way it never should", self._name)
+                for job in live:
+                    job.error = job.error or (error if job.classmap is None else None)
             del self._busy[number]
         self._finished(jobs)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -12,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from segx_serve.channel import Channel, Message
+from segx_serve.procfs import usage
 
 
 class Process:
@@ -86,15 +86,8 @@ class Process:
             await self._child.wait()
 
     def usage(self) -> tuple[int, float]:
-        """(resident bytes, processor seconds) so far; zeros where the system does not tell."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as file:  # noqa: PTH123 - read at every scrape, no path to speak of
-                resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            with open(f"/proc/{self.pid}/stat", "rb") as file:  # noqa: PTH123
-                fields = file.read().rpartition(b")")[2].split()
-        except (OSError, IndexError, ValueError):
-            return 0, 0.0
-        return resident, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """(resident bytes, processor seconds) so far."""
+        return usage(self.pid)
 
 
 class Backoff:

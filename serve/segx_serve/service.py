@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from segx_serve.http import RefusalError
 from segx_serve.job import Job, LostError
 from segx_serve.models import Lane, Model
 from segx_serve.pipeline import Pipeline
+from segx_serve.procfs import usage
 from segx_serve.settings import Settings
 from segx_serve.tally import Snapshot, Tally
 from segx_serve.workers import Workers
@@ -132,6 +134,10 @@ class LocalService(Service):
 
     def __init__(self, settings: Settings, runners: Mapping[str, Runner]) -> None:
         super().__init__(settings, shared=False)
+        role = {"role": "service"}
+        self.tally.gauge("segx_processes", role, lambda: 1)
+        self.tally.gauge("segx_process_resident_bytes", role, lambda: usage(os.getpid())[0])
+        self.tally.gauge("segx_process_cpu_seconds", role, lambda: usage(os.getpid())[1])
         self.parts = [self.part(name, "1", runner) for name, runner in runners.items()]
         self.offer()
 

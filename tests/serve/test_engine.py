@@ -19,7 +19,7 @@ def run_all(runner: Runner, jobs: list[Job], count: int = 1) -> tuple[Engine[Job
     batcher: Batcher[Job] = Batcher(1, 16, 10**6)
     came: list[list[Job]] = []
     warm_up = np.zeros((1, 8, 8, 3), np.uint8)
-    engine = Engine("m", runner, batcher, count, warm_up, came.append, lambda pictures, jobs: None)
+    engine = Engine("m", runner, batcher, count, warm_up, came.append, lambda jobs: None)
     for one in jobs:
         batcher.put(one)
     engine.start()
@@ -145,7 +145,7 @@ def test_a_run_that_hangs_is_told_with_what_waits_behind_it(kit: SimpleNamespace
     slow = kit.Gated()
     batcher: Batcher[Job] = Batcher(1, 1, 10**6)
     came: list[list[Job]] = []
-    engine = Engine("m", slow, batcher, 1, np.zeros((1, 8, 8, 3), np.uint8), came.append, lambda pictures, jobs: None)
+    engine = Engine("m", slow, batcher, 1, np.zeros((1, 8, 8, 3), np.uint8), came.append, lambda jobs: None)
     slow.gate.set()
     engine.start()
     assert engine.warmed.wait(30)

@@ -37,11 +37,16 @@ def test_a_model_that_cannot_warm_up_is_never_ready(kit: SimpleNamespace, serve:
     assert running.client.get("/v2/models/good/ready").status_code == 200
 
 
-def test_metadata_is_the_graphs_own(kit: SimpleNamespace, serve: Any, model_file: Any) -> None:
+def test_every_model_takes_pixels_or_files_and_gives_class_maps(
+    kit: SimpleNamespace, serve: Any, model_file: Any
+) -> None:
     running = serve({"tiny": Predictor.load(model_file, provider="cpu"), "plain": kit.Brightness()})
     tiny = running.client.get("/v2/models/tiny").json()
     assert tiny["platform"] == "onnx_onnxv1"
-    assert tiny["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
+    assert tiny["inputs"] == [
+        {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
+        {"name": "encoded", "datatype": "BYTES", "shape": [-1, 1]},
+    ]
     assert tiny["outputs"] == [{"name": "classmap", "datatype": "UINT8", "shape": [-1, -1, -1]}]
     assert running.client.get("/v2/models/plain").json()["platform"] == "segx_runner"
     missing = running.client.get("/v2/models/tinny")
@@ -51,7 +56,8 @@ def test_metadata_is_the_graphs_own(kit: SimpleNamespace, serve: Any, model_file
 def test_the_server_tells_its_limits(kit: SimpleNamespace, serve: Any) -> None:
     running = serve({"m": kit.Brightness()}, max_body=12345)
     told = running.client.get("/v2").json()
-    assert (told["name"], told["extensions"], told["limits"]["max_body"]) == ("segx", [], 12345)
+    assert (told["name"], told["limits"]["max_body"]) == ("segx", 12345)
+    assert "system_shared_memory" not in told["extensions"]  # nobody may manage this service
 
 
 def test_the_list_of_models_is_what_the_cards_say(kit: SimpleNamespace, serve: Any, model_file: Any) -> None:
