@@ -65,7 +65,8 @@ def nearest(classmap: ClassMap, height: int, width: int) -> ClassMap:
     # floor((2 i + 1) h / (2 H)) in whole numbers. OpenCV's nearest takes the corner: a shift of half a pixel.
     rows = (2 * np.arange(height) + 1) * classmap.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * classmap.shape[1] // (2 * width)
-    taken: ClassMap = classmap[rows[:, None], columns]
+    # Columns first, of the few rows there are: whole rows are then copied.
+    taken: ClassMap = classmap.take(columns, axis=1).take(rows, axis=0)
     return taken
 
 
