@@ -1,10 +1,11 @@
-"""Who may come in: a bound on requests and on bytes held, for the whole service.
+"""Who may come in: a bound on requests for the whole service, and on bytes held by each of its processes.
 
 It knows nothing of what a request does inside; a ticket is opened at the door and closed at the end, whatever happens.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
 from types import TracebackType
 from typing import Self
@@ -18,10 +19,43 @@ class FullError(Exception):
         self.reason = reason
 
 
-class Admission:
-    """The counters behind all tickets. Tickets grow on the event loop and in codec threads, hence the lock."""
+class Board:
+    """Where front-ends write how many requests each has inside, in memory that they share.
 
-    def __init__(self, max_requests: int, max_bytes: int) -> None:
+    Read without a lock: two that let a request in at the same moment may together pass the bound by one each, which
+    harms nobody.
+
+    Args:
+        fd: a file of four bytes a front-end, mapped here; it may be closed afterwards.
+        own: this front-end's number.
+    """
+
+    def __init__(self, fd: int, count: int, own: int) -> None:
+        self._counts = memoryview(mmap.mmap(fd, 4 * count)).cast("i")
+        self._own = own
+
+    def total(self) -> int:
+        """Requests inside, in all front-ends."""
+        return sum(self._counts)
+
+    def write(self, requests: int) -> None:
+        """Say how many are inside here."""
+        self._counts[self._own] = requests
+
+    def clear(self, number: int) -> None:
+        """Forget what a front-end that is gone had inside."""
+        self._counts[number] = 0
+
+
+class Admission:
+    """The counters behind all tickets. Tickets grow on the event loop and in codec threads, hence the lock.
+
+    Args:
+        board: where the requests of all front-ends add up; None where there is but one process.
+    """
+
+    def __init__(self, max_requests: int, max_bytes: int, board: Board | None = None) -> None:
+        self._board = board
         self._lock = threading.Lock()
         self._max_requests = max_requests
         self._max_bytes = max_bytes
@@ -31,7 +65,7 @@ class Admission:
     @property
     def full(self) -> bool:
         """Whether a further request would be refused now."""
-        return self.requests >= self._max_requests
+        return self._inside() >= self._max_requests
 
     def ticket(self) -> Ticket:
         """A ticket that holds nothing yet: a client that is still sending takes bytes but no place."""
@@ -39,17 +73,27 @@ class Admission:
 
     def _take(self, requests: int, size: int) -> None:
         with self._lock:
-            if self.requests + requests > self._max_requests:
+            if requests and self._inside() + requests > self._max_requests:
                 raise FullError("requests")
             if self.bytes + size > self._max_bytes:
                 raise FullError("bytes")
-            self.requests += requests
             self.bytes += size
+            if requests:
+                self._count(requests)
+
+    def _inside(self) -> int:
+        return self.requests if self._board is None else self._board.total()
+
+    def _count(self, more: int) -> None:
+        self.requests += more
+        if self._board is not None:
+            self._board.write(self.requests)
 
     def _give_back(self, requests: int, size: int) -> None:
         with self._lock:
-            self.requests -= requests
             self.bytes -= size
+            if requests:
+                self._count(-requests)
 
 
 class Ticket:

@@ -92,6 +92,11 @@ class App:
         """A ticket for one request."""
         return self.service.desk.admission.ticket()
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for a further request."""
+        return self.service.desk.admission.full
+
     def too_much(self, full: FullError) -> RefusalError:
         """What a request is answered with that there is no room for."""
         return self.service.desk.shed(full.reason)

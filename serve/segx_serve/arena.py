@@ -35,7 +35,7 @@ class Arena:
 
     def __init__(self, size: int, *, shared: bool = False) -> None:
         self.size = size
-        self.fd = _anonymous_file(size) if shared else -1
+        self.fd = anonymous_file(size) if shared else -1
         self._map = mmap.mmap(self.fd, size)
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, dtype=np.uint8)
         self._lock = threading.Lock()
@@ -130,7 +130,8 @@ def adjacent(memory: NDArray[np.uint8], works: Sequence[Work]) -> NDArray[np.uin
     return memory[start:following].reshape(len(works), *picture.shape)
 
 
-def _anonymous_file(size: int) -> int:
+def anonymous_file(size: int) -> int:
+    """A file descriptor of `size` zero bytes in memory that has no name."""
     if sys.platform == "linux":
         fd = os.memfd_create("segx-arena", os.MFD_CLOEXEC)
     else:

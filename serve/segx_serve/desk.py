@@ -6,6 +6,7 @@ It knows neither how a request names its pictures nor how the answer looks.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Container, Sequence
@@ -23,7 +24,8 @@ from segx_serve.tally import Tally
 
 _log = logging.getLogger("segx.serve")
 _STATUS = {"broken": 400, "too_large": 413, "unsupported": 415}
-_RETRY: Headers = ((b"retry-after", b"1"),)
+# Two values in turn: clients that were sent away together do not come back together.
+_RETRIES: tuple[Headers, ...] = (((b"retry-after", b"1"),), ((b"retry-after", b"2"),))
 _SHED = {
     "requests": "The service is working on as many requests as it may take.",
     "bytes": "The service holds as many bytes of pictures as it may.",
@@ -42,6 +44,7 @@ class Desk:
         self.tally = tally
         self._pipeline = pipeline
         self._open: set[Call] = set()
+        self._retries = itertools.cycle(_RETRIES)
 
     def start(
         self,
@@ -61,7 +64,7 @@ class Desk:
         if refuses := model.lane.refuses:
             self.tally.shed("not_ready")
             text = f"Model '{model.name}' cannot run now: {refuses}. Try again in a moment."
-            raise RefusalError(503, "not_ready", text, headers=_RETRY)
+            raise RefusalError(503, "not_ready", text, headers=_RETRIES[0])
         ticket.enter(len(sources))
         limit = self.settings.deadline_ms
         # A slow upload is no wait of ours: the clock starts now.
@@ -130,7 +133,7 @@ class Desk:
     def shed(self, reason: str) -> RefusalError:
         """503 for a request that was refused or dropped to stay healthy; counted."""
         self.tally.shed(reason)
-        return RefusalError(503, "overloaded", f"{_SHED[reason]} Try again in a moment.", headers=_RETRY)
+        return RefusalError(503, "overloaded", f"{_SHED[reason]} Try again in a moment.", headers=next(self._retries))
 
     def refusal(self, error: Exception, request_id: str, *, known: bool = False) -> RefusalError:
         """What a failed job is answered with.

@@ -21,6 +21,8 @@ from segx_serve.job import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Seconds that a connection which was told to come back later, and did not wait, waits for its next answer.
+_PENALTY = 1.0
 _HEADERS_OF_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -49,6 +51,11 @@ class Hot(Protocol):
 
     def open_ticket(self) -> Ticket:
         """A ticket for one request."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for a further request."""
         ...
 
     def too_much(self, full: FullError) -> RefusalError:
@@ -120,7 +127,11 @@ class FastCycle:
         if route is None:
             return None
         parser = protocol.parser
-        return cls(protocol, hot, request, route, parser.get_http_version() == "1.1" and parser.should_keep_alive())
+        keep_alive = parser.get_http_version() == "1.1" and parser.should_keep_alive()
+        cycle = cls(protocol, hot, request, route, keep_alive)
+        if hot.full:
+            cycle._refuse(hot.too_much(FullError("requests")))
+        return cycle
 
     def current(self, cycle: object) -> bool:
         """Whether this is the request that the parser is reading."""
@@ -143,14 +154,14 @@ class FastCycle:
         """The body is complete: work, or answer what was refused."""
         self.complete = True
         if self._refusal is not None:
-            self._answer(self._refusal.reply(plain=self._plain))
+            self._turn_away(self._refusal)
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
         try:
             self._call = self._route.start(body, self._ticket, self._answer)
         except RefusalError as refusal:
-            self._answer(refusal.reply(plain=self._plain))
+            self._turn_away(refusal)
 
     def patience(self, timeout: float) -> float:
         """Seconds until the client has been silent for `timeout`, or too slow on the whole."""
@@ -178,6 +189,21 @@ class FastCycle:
         self._refusal = refusal
         self._body = []
         self._ticket.close()
+
+    def _turn_away(self, refusal: RefusalError) -> None:
+        """Answer a refusal: at once, but to a connection that comes back without waiting, only after a while.
+
+        Hundreds of clients that ask again and again would otherwise take the time of those that were let in.
+        """
+        reply = refusal.reply(plain=self._plain)
+        if refusal.code == "overloaded":
+            now = time.monotonic()
+            wait = self._protocol.turned_away + _PENALTY - now
+            self._protocol.turned_away = now + max(0.0, wait)
+            if wait > 0:
+                self._protocol.loop.call_later(wait, self._answer, reply)
+                return
+        self._answer(reply)
 
     def _answer(self, reply: Reply | None) -> None:
         if self.response_complete:

@@ -1,6 +1,7 @@
 """A front-end: the process that speaks HTTP, decodes pictures into shared memory, and encodes answers.
 
-    python -m segx_serve.front FD LISTENER      FD: its end of the supervisor's channel; LISTENER: its socket's
+    python -m segx_serve.front CHANNEL LISTENER BOARD      file descriptors: its end of the supervisor's channel, its
+                                                           listening socket, and what it shares with other front-ends
 
 Hostile bytes are dealt with here and nowhere else: if a decoder crashes, only this process goes, no batch. It never
 imports ONNX Runtime. It ends, with every request answered, when its supervisor does.
@@ -21,6 +22,7 @@ import uvloop
 
 from segx_core.card_io import from_json
 from segx_serve import logs, models, tally
+from segx_serve.admission import Board
 from segx_serve.app import App
 from segx_serve.channel import Channel, Message
 from segx_serve.http import RefusalError
@@ -41,8 +43,8 @@ _CHANGE, _QUESTION = 600.0, 2.0
 class FrontService(Service):
     """A service whose models run in hosts."""
 
-    def __init__(self, settings: Settings, channel: Channel) -> None:
-        super().__init__(settings, shared=True)
+    def __init__(self, settings: Settings, channel: Channel, board: Board) -> None:
+        super().__init__(settings, shared=True, board=board)
         self._channel = channel
         self._links: dict[str, Link] = {}
 
@@ -147,9 +149,9 @@ def _model(entry: dict[str, Any], link: Link | None) -> Model:
 class Front:
     """All of one front-end process."""
 
-    def __init__(self, channel: Channel, settings: Settings) -> None:
+    def __init__(self, channel: Channel, settings: Settings, board: Board) -> None:
         self._channel = channel
-        self._service = FrontService(settings, channel)
+        self._service = FrontService(settings, channel, board)
         self._app = App(self._service)
         self._server = make_server(self._app, settings)
         self._settling: set[asyncio.Task[None]] = set()
@@ -199,13 +201,13 @@ class Front:
             await asyncio.sleep(_BEAT)
 
 
-async def _main(channel_fd: int, listener_fd: int) -> None:
+async def _main(channel_fd: int, listener_fd: int, board_fd: int) -> None:
     channel = await Channel.over(socket.socket(fileno=channel_fd))
     start = await channel.first()
     settings = Settings(**start["settings"])
     log = logs.configure(settings.log_format, "info", "front")
     try:
-        front = Front(channel, settings)
+        front = Front(channel, settings, Board(board_fd, start["fronts"], start["number"]))
         listener = socket.socket(fileno=listener_fd)
         listener.setblocking(False)
         await front.run(listener)
@@ -217,7 +219,7 @@ async def _main(channel_fd: int, listener_fd: int) -> None:
 def main() -> None:
     """Run one front-end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(_main(*map(int, sys.argv[1:4])))
 
 
 if __name__ == "__main__":

@@ -25,15 +25,15 @@ class Process:
         """When the child last said something, time.monotonic()."""
 
     @classmethod
-    async def start(cls, module: str, start: Message, sockets: Sequence[socket.socket] = ()) -> Process:
+    async def start(cls, module: str, start: Message, inherited: Sequence[int] = ()) -> Process:
         """Run a module of this package in a child.
 
         Args:
             start: the first thing it is told.
-            sockets: what it inherits; their numbers follow the channel's among its arguments.
+            inherited: file descriptors that it gets too; their numbers follow the channel's among its arguments.
         """
         ours, theirs = socket.socketpair()
-        fds = [theirs.fileno(), *(one.fileno() for one in sockets)]
+        fds = [theirs.fileno(), *inherited]
         try:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -35,6 +35,8 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             self._due: asyncio.TimerHandle | None = None
             self._unread_due: asyncio.TimerHandle | None = None
             self._header_bytes = 0
+            self.turned_away = -60.0
+            """When it was last told that there is too much to do, time.monotonic()."""
             self._fast: FastCycle | None = None
             self._waits_since: float | None = None  # when the last answer was written, while nothing came after it
 

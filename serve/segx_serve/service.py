@@ -13,7 +13,7 @@ from typing import Any
 
 from segx_core.runner import Runner
 from segx_serve import models
-from segx_serve.admission import Admission
+from segx_serve.admission import Admission, Board
 from segx_serve.arena import Arena
 from segx_serve.catalog import Catalog
 from segx_serve.desk import Desk
@@ -37,9 +37,10 @@ class Service:
 
     Args:
         shared: models run in another process, which reads pictures from this one's memory and writes class maps to it.
+        board: where the requests inside all front-ends add up; None where there is but one process.
     """
 
-    def __init__(self, settings: Settings, *, shared: bool) -> None:
+    def __init__(self, settings: Settings, *, shared: bool, board: Board | None = None) -> None:
         self.settings = settings
         self.shared = shared
         self.tally = Tally()
@@ -51,7 +52,7 @@ class Service:
         self.rooms = Arena(settings.max_queue_bytes, shared=True) if shared else None
         self._workers = Workers(settings.codec_threads(), "segx-codec")
         self.pipeline = Pipeline(self._workers, self.tally, self.arena, self.rooms, settings.max_pixels)
-        admission = Admission(settings.max_queue, settings.max_queue_bytes)
+        admission = Admission(settings.max_queue, settings.max_queue_bytes, board)
         self.desk = Desk(settings, admission, self.pipeline, self.tally)
         self.tally.gauge("segx_requests_inside", {}, lambda: admission.requests)
         self.tally.gauge("segx_bytes_held", {}, lambda: admission.bytes)

@@ -42,7 +42,7 @@ class Settings(BaseModel):
     """Largest request body, bytes."""
     max_pixels: int = Field(default=64_000_000, ge=1)
     """Largest picture, pixels; also the most pixels in one batch."""
-    max_queue: int = Field(default=64, ge=1)
+    max_queue: int = Field(default=32, ge=1)
     """Most requests inside at once, waiting or being worked on; more are answered 503."""
     max_queue_bytes: int = Field(default=2**30, ge=1)
     """Most bytes of bodies and decoded pictures held at once; more are answered 503."""

@@ -21,6 +21,8 @@ from typing import Any
 
 from segx_core.errors import SegxError
 from segx_serve import tally
+from segx_serve.admission import Board
+from segx_serve.arena import anonymous_file
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
 from segx_serve.process import Backoff, Process
@@ -38,7 +40,8 @@ _SWITCH = 10.0
 class FrontSlot:
     """One front-end's place: its listening socket outlives it, so that connections wait for the next one."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, number: int, listener: socket.socket) -> None:
+        self.number = number
         self.listener = listener
         self.process: Process | None = None
         self.restarts = 0
@@ -55,13 +58,12 @@ class Supervisor:
         self, settings: Settings, repository: Repository, provider: str, force: bool, listeners: Sequence[socket.socket]
     ) -> None:
         self._settings = settings
-        # Each front-end admits its share.
-        share = -(-settings.max_queue // len(listeners))
-        self._front_settings = settings.model_copy(update={"max_queue": share})
         self._repository = repository
         self._provider = provider
         self._force = force
-        self._slots = [FrontSlot(listener) for listener in listeners]
+        self._board_fd = anonymous_file(4 * len(listeners))
+        self._board = Board(self._board_fd, len(listeners), 0)
+        self._slots = [FrontSlot(number, listener) for number, listener in enumerate(listeners)]
         self._entries: list[tuple[Entry, HostGroup]] = []
         self._unloaded: dict[str, str] = {}  # name -> why it is not served
         self._keys = itertools.count()
@@ -141,8 +143,14 @@ class Supervisor:
     async def _keep_front(self, slot: FrontSlot) -> None:
         backoff = Backoff()
         while not self._ending.is_set():
-            start = {"type": "start", "settings": self._front_settings.model_dump(mode="json")}
-            process = slot.process = await Process.start("segx_serve.front", start, [slot.listener])
+            start = {
+                "type": "start",
+                "settings": self._settings.model_dump(mode="json"),
+                "number": slot.number,
+                "fronts": len(self._slots),
+            }
+            inherited = [slot.listener.fileno(), self._board_fd]
+            process = slot.process = await Process.start("segx_serve.front", start, inherited)
             await process.channel.send(self._table())
             for shared in self._shared:
                 await process.channel.send(shared)
@@ -153,6 +161,7 @@ class Supervisor:
             guard.cancel()
             how = await process.wait()
             slot.process = None
+            self._board.clear(slot.number)
             if slot.snapshot is not None:
                 # Its counts would otherwise be missing from the sums, which must never fall.
                 self._past = tally.merge([self._past, {**slot.snapshot, "gauges": []}])
