@@ -105,7 +105,9 @@ def conformance() -> dict[str, Any]:
     """The stock clients against `segx serve`; gRPC where this segx has it."""
     port = 9310
     grpc = offers("--grpc-port")
-    contestant = contestants.segx(*(("--grpc-port", str(port + 1)) if grpc else ()))
+    # Shared memory regions are management: it must be opened for them.
+    options = (*(("--admin",) if offers("--admin") else ()), *(("--grpc-port", str(port + 1)) if grpc else ()))
+    contestant = contestants.segx(*options)
     server = start("conformance", contestant, "tiny", port)
     if server is None:
         return {"error": "did not start"}
