@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def render() -> str:
     """The page, from bench/*/results.json."""
-    return "\n".join([HEAD, *setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid")), *gpu()]) + "\n"
+    parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid")), *serving(load("serve")), *gpu()]
+    return "\n".join([HEAD, *parts]) + "\n"
 
 
 def load(part: str) -> dict[str, Any]:
@@ -107,6 +108,140 @@ def camvid(found: dict[str, Any]) -> list[str]:
         f"The service's PNG is byte for byte that of `segx predict`: {found['service_equals_predict']} pictures.",
         "",
     ]
+
+
+WORKLOADS = {
+    "tiny": "Trivial network, 64x64 pictures: the server itself is the cost",
+    "sim": "Simulated GPU: 1.5 + 0.25 x batch ms, one batch at a time, no CPU",
+    "real256": "MobileNetV2-class network, 256x256 pictures: the same work for all",
+    "real": "The same network, 640x480 pictures: segx answers at the picture's own size, peers at 256x256",
+}
+NAMES = {
+    "floor": "decode + ONNX Runtime, no server",
+    "floor_peers": "the same as the peers do it",
+    "segx": "**segx serve**",
+    "segx_w2": "**segx serve --workers 2**",
+    "segx_inproc": "**segx, one process** (create_app)",
+    "triton_py": "tritonserver (python backend)",
+    "fastapi": "FastAPI",
+    "lit": "LitServe",
+    "lit_batch": "LitServe, batched",
+    "bento": "BentoML",
+    "mlserver": "MLServer",
+    "pytriton": "PyTriton",
+    "robyn": "Robyn",
+}
+
+
+def serving(found: dict[str, Any]) -> list[str]:
+    """The service beside its peers, and what was done to it."""
+    parts = found["parts"]
+    lines = [
+        "## `segx serve` beside other servers",
+        "",
+        f"`python -m bench.serve.run` on {where(found)}; what is measured and how fair it is stands in",
+        "[bench/serve/README.md](../bench/serve/README.md). CPU-ms: processor time of the whole process tree a request,",
+        "median of the rounds; ratios are paired within a round. Other processes' share of the machine in the worst window "
+        "is in results.json.",
+        "",
+    ]
+    for workload, title in WORKLOADS.items():
+        if workload in parts:
+            lines += workload_table(workload, title, parts[workload]["result"])
+    for part, show in (("abuse", abused), ("conformance", conformance), ("soak", soaked), ("memory", grown)):
+        if part in parts:
+            lines += show(parts[part]["result"])
+    return lines
+
+
+def workload_table(workload: str, title: str, result: dict[str, Any]) -> list[str]:
+    """One workload's table, a line for each server and number of connections."""
+    heads = ["connections", "requests/s", "CPU-ms", "of FastAPI's", "of the floor", "p50 ms", "p99 ms", "PSS MiB"]
+    if workload == "sim":
+        heads.append("of the ceiling")
+    lines = [f"**{title}.**", "", row("", heads), row("---", ["---"] * len(heads))]
+    for one in sorted(result["rows"], key=lambda line: (line["connections"], line["cpu_ms"])):
+        values = [one["connections"], f"{one['rps']:.0f}", f"{one['cpu_ms']:.3f}"]
+        if "p50_ms" in one:
+            values += [ratio(one["cpu_to_reference"]), ratio(one["cpu_to_floor"]), one["p50_ms"], one["p99_ms"]]
+            values += [f"{one['pss_mib']:.0f}"]
+            values += [f"{one['share_of_ceiling']:.1%}"] if workload == "sim" else []
+        else:
+            values += ["-"] * (len(heads) - 3)
+        lines.append(row(NAMES.get(one["name"], one["name"]), [str(value) for value in values]))
+    return [*lines, ""]
+
+
+def abused(results: list[dict[str, Any]]) -> list[str]:
+    """What hostile clients and kills did."""
+    heads = [
+        "garbage, truncated, empty", "PNG bomb", "grew MiB", "64 MiB body", "half-open left", "p99 at 32", "p99 at 256",
+        "shed", "killed: back after s", "hung",
+    ]  # fmt: skip
+    lines = [
+        "**Robustness** (`python -m bench.serve.abuse NAME`).",
+        "",
+        row("", heads),
+        row("---", ["---"] * len(heads)),
+    ]
+    for one in results:
+        if "error" in one:
+            lines.append(row(NAMES.get(one["name"], one["name"]), [one["error"], *["-"] * (len(heads) - 1)]))
+            continue
+        bodies, crowd = one["bodies"], one["crowd"]
+        values = [
+            f"{bodies['garbage']}, {bodies['truncated']}, {bodies['empty']}",
+            f"{one['bomb']['status']}",
+            f"{one['bomb']['growth_mib']}",
+            f"{one['large_body']['status']} in {one['large_body']['seconds']} s",
+            f"{one['half_open']['open_after_12_s']} of {one['half_open']['opened']}",
+            f"{crowd['few']['p99_ms']} ms",
+            f"{crowd['insistent']['p99_ms']} ms",
+            str(sum(count for status, count in crowd["insistent"]["statuses"].items() if status in ("503", "429"))),
+            ", ".join(str(kill["recovered_seconds"]) for kill in one["kills"]) or "one process",
+            str(sum(kill["hung"] for kill in one["kills"])),
+        ]
+        lines.append(row(NAMES.get(one["name"], one["name"]), values))
+    return [*lines, ""]
+
+
+def conformance(result: dict[str, Any]) -> list[str]:
+    """The stock clients."""
+    total = result["passed"] + len(result["failed"])
+    return [
+        f"**Open Inference Protocol**: {result['passed']} of {total} lines of `conformance.py` OK with tritonclient over "
+        f"HTTP{' and gRPC' if result['grpc'] else ''}{'; failed: ' + ', '.join(result['failed']) if result['failed'] else ''}.",
+        "",
+    ]
+
+
+def soaked(one: dict[str, Any]) -> list[str]:
+    """Minutes of mixed load."""
+    growth = one["growth_mib_after_warm_up"] / one["pss_mib_after_warm_up"]
+    return [
+        f"**{one['minutes']:g} minutes of mixed load** with a reload every 20 s (`python -m bench.serve.soak`, "
+        f"{' '.join(one['options']) or 'default options'}): {one['good_masks']} masks compared with `segx predict`, "
+        f"{one['wrong_masks']} wrong; {one['errors_5xx']} answers of 5xx other than 503, {one['shed_503']} of 503, "
+        f"{one['transport_errors']} broken connections, {one['hung']} hung; {one['reloads']} reloads, "
+        f"{one['reloads_failed']} failed, the longest {one['reload_seconds_max']} s; memory (PSS of all processes) "
+        f"{one['pss_mib_after_warm_up']:.0f} MiB after the first minute, {growth:+.1%} from there by a robust fit.",
+        "",
+    ]
+
+
+def grown(results: list[dict[str, Any]]) -> list[str]:
+    """Memory over many requests."""
+    told = [
+        f"{NAMES[one['name']]} {one['pss_mib_after_warm_up']:.0f} MiB after warm-up, {one['growth_mib']:+.1f} MiB over "
+        f"{one['requests']} requests"
+        for one in results
+    ]
+    return [f"**Memory growth** (`python -m bench.serve.memory`): {'; '.join(told)}.", ""]
+
+
+def ratio(value: float | None) -> str:
+    """A ratio, or a dash where it was not measured."""
+    return "-" if value is None else f"{value:.2f}x"
 
 
 def gpu() -> list[str]:

@@ -78,7 +78,7 @@ def runs(effort: Effort, names: tuple[str, ...]) -> dict[str, Callable[[], Any]]
     return tables | {
         "abuse": lambda: [told(abuse(name)) for name in names or ABUSED],
         "conformance": conformance,
-        "soak": lambda: [told(soak(effort.soak_minutes, options=options)) for options in ((), ("--workers", "2"))],
+        "soak": lambda: told(soak(effort.soak_minutes, options=("--workers", "2"))),
         "memory": lambda: [told(memory(name, effort.requests)) for name in OURS[:2]],
     }
 
