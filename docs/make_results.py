@@ -140,9 +140,8 @@ def serving(found: dict[str, Any]) -> list[str]:
         "## `segx serve` beside other servers",
         "",
         f"`python -m bench.serve.run` on {where(found)}; what is measured and how fair it is stands in",
-        "[bench/serve/README.md](../bench/serve/README.md). CPU-ms: processor time of the whole process tree a request,",
-        "median of the rounds; ratios are paired within a round. Other processes' share of the machine in the worst window "
-        "is in results.json.",
+        "[bench/serve/README.md](../bench/serve/README.md). CPU-ms: processor time of the whole process tree a",
+        "request, median of the rounds; ratios are paired within a round.",
         "",
     ]
     for workload, title in WORKLOADS.items():
@@ -208,11 +207,10 @@ def abused(results: list[dict[str, Any]]) -> list[str]:
 def conformance(result: dict[str, Any]) -> list[str]:
     """The stock clients."""
     total = result["passed"] + len(result["failed"])
-    return [
-        f"**Open Inference Protocol**: {result['passed']} of {total} lines of `conformance.py` OK with tritonclient over "
-        f"HTTP{' and gRPC' if result['grpc'] else ''}{'; failed: ' + ', '.join(result['failed']) if result['failed'] else ''}.",
-        "",
-    ]
+    over = "HTTP and gRPC" if result["grpc"] else "HTTP"
+    failed = f"; failed: {', '.join(result['failed'])}" if result["failed"] else ""
+    text = f"{result['passed']} of {total} lines of `conformance.py` OK with tritonclient over {over}{failed}"
+    return [f"**Open Inference Protocol**: {text}.", ""]
 
 
 def soaked(one: dict[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ class Arena:
     def __init__(self, size: int, *, shared: bool = False) -> None:
         self.size = size
         self.fd = anonymous_file(size) if shared else -1
-        self._map = mmap.mmap(self.fd, size)
+        self._map = mmap.mmap(self.fd, size) if shared else _private(size)
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, dtype=np.uint8)
         self._lock = threading.Lock()
         self._starts = [0]  # of the free stretches, ascending
@@ -128,6 +128,13 @@ def adjacent(memory: NDArray[np.uint8], works: Sequence[Work]) -> NDArray[np.uin
             return None
         following += step
     return memory[start:following].reshape(len(works), *picture.shape)
+
+
+def _private(size: int) -> mmap.mmap:
+    """Memory of this process alone: what Python maps by itself is shared with children, and is never given back."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def anonymous_file(size: int) -> int:
