@@ -15,9 +15,10 @@ from typing import Any
 
 from segx_core.picture import Limits, read
 from segx_core.picture import encode_png as png
-from segx_serve import docs, info, metrics, openapi, pages
+from segx_serve import info, metrics, pages
 from segx_serve.admission import FullError, Ticket
 from segx_serve.body import LINGER, ClientGoneError, patience, read_body, swallow
+from segx_serve.described import Described
 from segx_serve.door import Door
 from segx_serve.fastlane import Route
 from segx_serve.http import (
@@ -28,7 +29,6 @@ from segx_serve.http import (
     Request,
     Scope,
     Send,
-    as_json,
     request_ids,
 )
 from segx_serve.job import Call
@@ -124,16 +124,16 @@ class App:
             _log.warning("shared memory that another front-end took is not there: %s", refusal.message)
 
     def _table(self) -> dict[str, dict[str, Handler]]:
-        """Path -> method -> handler. Whatever stands here is in openapi.py, and a test compares the two."""
+        """Path -> method -> handler. Whatever stands here is described in openapi/, and a test compares the two."""
         settings = self.service.settings
-        document = openapi.document(self.catalog.names, settings)
+        described = Described(self.catalog, settings)
         fixed: dict[str, Reply] = pages.page_files()
-        fixed["/docs"] = pages.html(docs.render(document))
-        fixed["/openapi.json"] = as_json(document)
         if settings.sample:
             fixed["/sample"] = Reply(200, png(read(settings.sample, Limits())), "image/png")
         table: dict[str, dict[str, Handler]] = {path: {"GET": _always(reply)} for path, reply in fixed.items()}
         table["/segment"] = {"POST": self._segment}
+        table["/docs"] = {"GET": _call(described.page)}
+        table["/openapi.json"] = {"GET": _call(described.document)}
         table["/models"] = {"GET": _call(partial(info.models, self.catalog, settings.sample is not None))}
         table["/metrics"] = {"GET": self._metrics}
         table["/v2"] = {"GET": _call(partial(info.server, settings, self._oip))}
@@ -147,12 +147,15 @@ class App:
         Raises:
             RefusalError: 404, or 405 with the methods that are possible.
         """
-        methods = self._routes.get(request.path)
-        route, allowed, handler = request.path, list(methods or ()), None
+        found = match(request.path)
+        # The protocol's addresses may end in a slash; what the service answers itself it answers there too.
+        route = PATTERNS[found.operation] if found else request.path
+        methods = self._routes.get(route)
+        allowed, handler = list(methods or ()), None
         if methods is not None:
             handler = methods.get("GET" if request.method == "HEAD" else request.method)
-        elif (found := match(request.path)) is not None:
-            route, allowed = PATTERNS[found.operation], [found.method]
+        elif found is not None:
+            allowed = [found.method]
             if found.method == ("GET" if request.method == "HEAD" else request.method):
                 handler = partial(self._protocol, found)
         if handler is not None:

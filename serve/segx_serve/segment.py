@@ -25,6 +25,7 @@ _UNDECLARED = frozenset({"", "application/octet-stream"})
 _FORM = "multipart/form-data"
 # Headers that were understood once and are remembered.
 _REMEMBERED = 64
+_PARAMETERS = ("model", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +189,17 @@ class Segment:
     def _model(self, request: Request) -> Model:
         if not request.scope["query_string"]:
             return self._catalog.only()
-        wanted = version = ""
+        given: dict[str, str] = {}
         for name, value in request.query:
-            match name:
-                case "model":
-                    wanted = value
-                case "version":
-                    version = value
-                case _:
-                    text = f"Unknown parameter '{name[:100]}'. {near(name, ['model', 'version'])}"
-                    raise RefusalError(400, "unknown_parameter", text)
-        return self._catalog.find(wanted or self._catalog.only().name, version)
+            if name not in _PARAMETERS:
+                text = f"Unknown parameter '{name[:100]}'. {near(name, _PARAMETERS)}"
+                raise RefusalError(400, "unknown_parameter", text)
+            if name in given or not value:
+                text = f"Parameter '{name}' must stand once and name one {name}; leave it out to leave it open."
+                raise RefusalError(400, "bad_parameter", text)
+            given[name] = value
+        model = given.get("model") or self._catalog.only().name
+        return self._catalog.find(model, given.get("version", ""))
 
 
 def _media_type(request: Request) -> str:

@@ -81,7 +81,8 @@ class Service:
         Raises:
             RefusalError: it could not be; what was served before is served on.
         """
-        raise RefusalError(400, "no_file", f"Model '{name[:100]}' does not come from a file that could be loaded.")
+        self.catalog.find(name)
+        raise RefusalError(409, "no_file", f"Model '{name[:100]}' does not come from a file that could be loaded.")
 
     async def unload(self, name: str) -> None:
         """Serve a model no longer.
@@ -89,7 +90,8 @@ class Service:
         Raises:
             RefusalError: there is none of that name.
         """
-        raise RefusalError(400, "no_file", f"Model '{name[:100]}' does not come from a file and stays.")
+        self.catalog.find(name)
+        raise RefusalError(409, "no_file", f"Model '{name[:100]}' does not come from a file and stays.")
 
     async def share(self, message: dict[str, Any]) -> None:
         """Have the other processes that serve beside this one do what this one just did; there are none here."""

@@ -37,6 +37,23 @@ def test_a_model_that_cannot_warm_up_is_never_ready(kit: SimpleNamespace, serve:
     assert running.client.get("/v2/models/good/ready").status_code == 200
 
 
+def test_a_slash_at_the_end_makes_no_difference(kit: SimpleNamespace, serve: Any) -> None:
+    slow = kit.Gated()
+    client = serve({"m": slow}, warm=False).client
+    for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/m"):
+        plain, slashed = client.get(path), client.get(f"{path}/")
+        assert (slashed.status_code, slashed.json()) == (plain.status_code, plain.json()), path
+    slow.gate.set()
+
+
+def test_a_model_without_a_file_can_be_neither_loaded_nor_unloaded(kit: SimpleNamespace, serve: Any) -> None:
+    client = serve({"m": kit.Brightness()}, admin=True).client
+    for verb in ("load", "unload"):
+        assert client.post(f"/v2/repository/models/m/{verb}").status_code == 409
+        assert client.post(f"/v2/repository/models/n/{verb}").status_code == 404
+    assert client.get("/v2/models/m/ready").status_code == 200
+
+
 def test_every_model_takes_pixels_or_files_and_gives_class_maps(
     kit: SimpleNamespace, serve: Any, model_file: Any
 ) -> None:

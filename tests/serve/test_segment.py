@@ -102,6 +102,8 @@ def test_models_are_chosen_by_name(kit: SimpleNamespace, serve: Any) -> None:
     assert (status, code) == (404, "unknown_model")
     assert "'grey'" in message
     assert error(running.segment(data, params={"modle": "grey"}))[:2] == (400, "unknown_parameter")
+    for doubtful in ("model=grey&model=zero", "model=grey&model=grey", "model=", "model=grey&version="):
+        assert error(running.segment(data, params=doubtful))[:2] == (400, "bad_parameter"), doubtful
 
 
 def test_concurrent_callers_get_their_own_masks(kit: SimpleNamespace, serve: Any, model_file: Any) -> None:

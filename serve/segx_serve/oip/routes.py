@@ -100,7 +100,7 @@ class Oip:
         headers = request.headers
         if b"content-encoding" in headers:
             body = await self._decoded(body, request.header(b"content-encoding"))
-        length = headers.get(b"inference-header-content-length", b"").decode("latin-1").strip()
+        length = request.header(wire.LENGTH) if wire.LENGTH in headers else None
         inference = wire.parse(body, length, self.limits, self._decoder)
         result = await infer(self.service, self.regions, self.limits, request.id, model, version, inference)
         return await answer(inference, result, request.header(b"accept-encoding"), self.limits)
@@ -122,7 +122,7 @@ class Oip:
 
     async def load(self, model: str, body: bytes = b"") -> Reply:
         """Load a model. Its file and configuration are the service's own: none can be sent."""
-        if wire.json_object(body, self.limits, self._decoder).get("parameters"):
+        if wire.json_object(body, self.limits, self._decoder).get("parameters") not in (None, {}):
             raise bad("Models are loaded as they stand in the repository: 'parameters' such as 'config' are not taken.")
         await self.service.load(model)
         return as_json({})
@@ -154,7 +154,7 @@ class Oip:
             RefusalError: 400.
         """
         given = wire.json_object(body, self.limits, self._decoder)
-        key, offset, size = given.get("key"), given.get("offset", 0), given.get("byte_size")
+        key, offset, size = given.get("key"), wire.whole(given.get("offset", 0)), wire.whole(given.get("byte_size"))
         if type(key) is not str or type(offset) is not int or type(size) is not int:
             raise bad(
                 "A registration needs 'key' (a text), 'byte_size' (a whole number) and at most 'offset' (a whole "

@@ -17,6 +17,8 @@ from segx_serve.oip.regions import Slot
 from segx_serve.oip.service import OipLimits
 from segx_serve.oip.tensors import Payload, Tensor
 
+LENGTH = b"inference-header-content-length"
+"""The header that says how many bytes of a body are JSON."""
 _LONGEST_ID = 1024
 _MOST_INPUTS = 8
 # A request has a handful of objects, and each costs a call. Counting braces costs nothing.
@@ -25,19 +27,19 @@ _MOST_OBJECTS = 256
 _LARGE = 2**16
 
 
-def parse(body: bytes, header_length: str, limits: OipLimits, decoder: json.JSONDecoder) -> Inference:
+def parse(body: bytes, header_length: str | None, limits: OipLimits, decoder: json.JSONDecoder) -> Inference:
     """An inference request.
 
     Args:
         body: already decompressed.
-        header_length: Inference-Header-Content-Length: bytes of JSON at the begin of the body. Empty: all of it. 0:
+        header_length: Inference-Header-Content-Length: bytes of JSON at the begin of the body. None: all of it. 0:
             none, the body is one picture file.
         decoder: from `strict_decoder`.
 
     Raises:
         RefusalError: 400, 413.
     """
-    if not header_length:
+    if header_length is None:
         return _request(_object(body, limits, decoder), memoryview(b""))
     if not (header_length.isascii() and header_length.isdecimal() and len(header_length) <= 12):
         raise bad(f"Inference-Header-Content-Length must be a whole number, got {quoted(header_length)}.")
@@ -63,6 +65,11 @@ def json_object(body: bytes, limits: OipLimits, decoder: json.JSONDecoder) -> di
         RefusalError: 400, 413.
     """
     return _object(body, limits, decoder) if body.strip() else {}
+
+
+def whole(value: object) -> object:
+    """A number that JSON wrote as 4096.0 or 4.096e3 is whole all the same; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _decoded(text: bytes, decoder: json.JSONDecoder) -> object:

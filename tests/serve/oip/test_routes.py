@@ -124,8 +124,11 @@ def test_unknown_things(client: httpx.Client, method: str, path: str) -> None:
 
 
 def test_models_cannot_be_sent(client: httpx.Client) -> None:
-    answer = client.post("/v2/repository/models/grey/load", json={"parameters": {"config": "{}"}})
-    assert answer.status_code == 400
+    for parameters in ({"config": "{}"}, [], "", 0, False):
+        answer = client.post("/v2/repository/models/grey/load", json={"parameters": parameters})
+        assert answer.status_code == 400, parameters
+    for parameters in ({}, None):
+        assert client.post("/v2/repository/models/grey/load", json={"parameters": parameters}).json() == {}
 
 
 def test_inference_through_a_socket(client: httpx.Client, kit: SimpleNamespace) -> None:
@@ -202,12 +205,21 @@ def test_shared_memory_inputs_count_as_a_body(folder: Path, small: Any, oip: Oip
     assert wire_kit.refusal(Oip(small), json.dumps({"inputs": [tensor]}).encode()).status == 400
 
 
+def test_whole_numbers_of_a_registration_may_be_written_with_a_point(client: httpx.Client, folder: Path) -> None:
+    (folder / "in").write_bytes(b"abcd")
+    body = b'{"key": "in", "byte_size": 3.0, "offset": 1e0}'
+    assert client.post("/v2/systemsharedmemory/region/r/register", content=body).json() == {}
+    told = client.get("/v2/systemsharedmemory/region/r/status").text
+    assert told == '[{"name":"r","key":"in","offset":1,"byte_size":3}]'
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"{}",
         b"7",
+        b'{"key": "in", "byte_size": 1e400}',
         b'{"key": 1, "byte_size": 3}',
         b'{"key": "in", "byte_size": "3"}',
         b'{"key": "in", "byte_size": 3, "offset": 1.5}',
