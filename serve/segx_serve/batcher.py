@@ -98,7 +98,7 @@ class Batcher(Generic[W]):
                         self._wait(rest)
                         continue
                 if self._cost:
-                    limit = max(1, min(limit, int(self._most / self._cost)))
+                    limit = max(1, int(min(limit, self._most / self._cost)))
                 share = -(-len(group) // self._consumers) if self._worth(len(group)) else len(group)
                 return self._pop(shape, min(limit, share))
 

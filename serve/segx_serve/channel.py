@@ -6,6 +6,7 @@ A question carries a number and its answer the same one; everything else is news
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import socket
@@ -100,3 +101,9 @@ class Channel:
         """End it from this side."""
         self.closed = True
         self._writer.close()
+
+    async def end(self) -> None:
+        """As `close`, and wait until what was said is out and the socket is closed."""
+        self.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

@@ -46,6 +46,12 @@ class FrontService(Service):
         self._channel = channel
         self._links: dict[str, Link] = {}
 
+    async def stop(self) -> None:
+        """End the threads, then the links: nothing is with a host any more."""
+        await super().stop()
+        for link in self._links.values():
+            link.close()
+
     async def snapshot(self) -> Snapshot:
         """What all front-ends and the supervisor counted; of the others, as they were a moment ago."""
         own = self.tally.snapshot()
@@ -203,6 +209,7 @@ async def _main(channel_fd: int, listener_fd: int) -> None:
         listener = socket.socket(fileno=listener_fd)
         listener.setblocking(False)
         await front.run(listener)
+        await channel.end()
     finally:
         log.close()
 

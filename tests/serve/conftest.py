@@ -22,8 +22,12 @@ from segx_core.card import METADATA_KEY, Card, InputSpec, OutputSpec
 from segx_core.card_io import to_json
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve import Settings, create_app
+from segx_serve.admission import Admission
 from segx_serve.app import App
-from segx_serve.run import bind, make_server, url
+from segx_serve.engine import Engine
+from segx_serve.job import Call, Job, Payload
+from segx_serve.listen import bind, make_server, url
+from segx_serve.service import LocalService
 
 CLASSES = ("dark", "dim", "light", "bright")
 PALETTE = ((10, 20, 30), (200, 0, 0), (0, 200, 0), (0, 0, 200))
@@ -90,8 +94,17 @@ class Running:
 
     def ready(self) -> None:
         """Wait for warm-up."""
-        for model in self.app.models.values():
-            assert model.engine.ready.wait(30)
+        until(lambda: all(model.lane.ready for model in self.app.catalog))
+
+    def engine(self, name: str) -> Engine[Job]:
+        """The engine of a model."""
+        assert isinstance(self.app.service, LocalService)
+        (found,) = [part.engine for part in self.app.service.parts if part.model.name == name]
+        return found
+
+    def held(self, name: str) -> Job:
+        """The picture that has waited longest for a model."""
+        return next(iter(self.engine(name)._batcher._groups.values()))[0][1]
 
 
 Serve = Callable[..., Running]
@@ -211,6 +224,14 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < give_up
         time.sleep(0.002)
+
+
+def make_job(pixels: UInt8 | None = None, deadline: float | None = None, done: Callable[[Call], None] = id) -> Job:
+    """The one job of a call, decoded where there are pixels."""
+    call = Call([b""], Admission(9, 9).ticket(), lambda job: Payload(b"", ""), 0, deadline, done)
+    (job,) = call.jobs
+    job.picture = pixels
+    return job
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from segx_core.errors import ConfigError
 from segx_serve import pages
 from segx_serve.cors import Cors
-from segx_serve.http import RefusalError, Request
+from segx_serve.http import RefusalError, Request, request_ids
 
 HERE, THERE = "https://app.example.org", "http://localhost:3000"
 
@@ -21,7 +21,7 @@ async def _nothing() -> Any:
 def request(method: str = "POST", origin: str | None = None, **headers: str) -> Request:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     pairs += [(b"origin", origin.encode())] if origin is not None else []
-    return Request({"method": method, "path": "/segment", "headers": pairs}, _nothing)
+    return Request({"method": method, "path": "/segment", "headers": pairs}, _nothing, request_ids())
 
 
 def asking(origin: str) -> Request:
@@ -99,7 +99,9 @@ def test_only_what_was_named_ever_comes_back(origin: str) -> None:
     headers = dict(
         Cors([HERE]).headers(
             Request(
-                {"method": "GET", "path": "/", "headers": [(b"origin", origin.encode("utf-8", "replace"))]}, _nothing
+                {"method": "GET", "path": "/", "headers": [(b"origin", origin.encode("utf-8", "replace"))]},
+                _nothing,
+                request_ids(),
             )
         )
     )

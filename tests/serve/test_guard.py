@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from segx_serve.guard import Guard, Scope, scope_of
-from segx_serve.http import RefusalError, Request
+from segx_serve.http import RefusalError, Request, request_ids
 from segx_serve.keys import Identity, Keys
 
 
@@ -24,7 +24,7 @@ def request(client: str | None = "127.0.0.1", scheme: str = "http", **headers: s
         "client": (client, 40000) if client else None,
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items() if value],
     }
-    return Request(scope, _nothing)
+    return Request(scope, _nothing, request_ids())
 
 
 @pytest.fixture

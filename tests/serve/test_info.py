@@ -28,8 +28,8 @@ def test_a_model_that_cannot_warm_up_is_never_ready(kit: SimpleNamespace, serve:
             raise RuntimeError("/secret")
 
     running = serve({"good": kit.Brightness(), "cold": Cold()}, warm=False)
-    kit.until(lambda: running.app.models["cold"].engine.failure != "")
-    kit.until(running.app.models["good"].engine.ready.is_set)
+    kit.until(lambda: running.app.catalog.find("cold").lane.failure != "")
+    kit.until(lambda: running.app.catalog.find("good").lane.ready)
     answer = running.client.get("/v2/health/ready")
     assert answer.status_code == 503
     assert set(answer.json()["waiting"]) == {"cold"}
@@ -56,7 +56,7 @@ def test_the_server_tells_its_limits(kit: SimpleNamespace, serve: Any) -> None:
 
 def test_the_list_of_models_is_what_the_cards_say(kit: SimpleNamespace, serve: Any, model_file: Any) -> None:
     running = serve({"tiny": Predictor.load(model_file, provider="cpu"), "plain": kit.Brightness()})
-    tiny, plain = running.client.get("/models").json()["models"]
+    plain, tiny = running.client.get("/models").json()["models"]  # by name
     assert (tiny["classes"], tiny["provider"], tiny["precision"]) == (list(kit.CLASSES), "CPUExecutionProvider", "fp32")
     assert tiny["palette"] == [list(color) for color in kit.PALETTE]
     assert tiny["size_bytes"] == model_file.stat().st_size
@@ -74,11 +74,11 @@ def test_metrics_count_what_happened(kit: SimpleNamespace, serve: Any) -> None:
         'segx_requests_total{route="/segment",status="200"} 3.0',
         'segx_requests_total{route="/segment",status="400"} 1.0',
         'segx_requests_total{route="other",status="404"} 1.0',
-        'segx_pictures_total{model="m"} 3.0',
+        'segx_pictures_total{model="m",version="1"} 3.0',
         'segx_stage_seconds_count{stage="run"} 3.0',
         'segx_stage_seconds_count{stage="decode"} 4.0',
-        'segx_batch_size_count{model="m"} 3.0',
-        'segx_model_info{model="m",precision="unknown",provider="custom"} 1.0',
+        'segx_batch_size_count{model="m",version="1"} 3.0',
+        'segx_model_info{model="m",precision="unknown",provider="custom",version="1"} 1.0',
         'segx_queue_depth{model="m"} 0.0',
         "segx_requests_inside 0.0",
         "segx_bytes_held 0.0",

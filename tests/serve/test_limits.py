@@ -102,7 +102,7 @@ def test_a_full_service_sheds_and_says_when_to_come_back(serve: Any, kit: Simple
     data = kit.as_png(kit.picture())
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(running.segment, data) for _ in range(2)]
-        kit.until(lambda: len(running.app.models["m"].batcher) == 2)
+        kit.until(lambda: running.engine("m").depth == 2)
         shed = running.segment(data)
         assert shed.status_code == 503
         assert int(shed.headers["retry-after"]) >= 1
@@ -122,7 +122,7 @@ def test_pictures_that_would_hold_too_many_bytes_are_shed(serve: Any, kit: Simpl
     data = kit.as_png(kit.picture(0, 96, 96))  # 27,648 bytes of pixels
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(running.segment, data)
-        kit.until(lambda: len(running.app.models["m"].batcher) == 1)
+        kit.until(lambda: running.engine("m").depth == 1)
         assert running.segment(data).status_code == 503
         slow.gate.set()
         assert first.result().status_code == 200
@@ -136,10 +136,9 @@ def test_a_request_past_its_deadline_is_not_run(serve: Any, kit: SimpleNamespace
     running = serve({"m": slow}, warm=False, engines=1, deadline_ms=50)
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(running.segment, kit.as_png(kit.picture()))
-        batcher = running.app.models["m"].batcher
-        kit.until(lambda: len(batcher) == 1)
-        oldest = next(iter(batcher._groups.values()))[0][1]
-        kit.until(lambda: kit.time.perf_counter() > oldest.deadline)
+        kit.until(lambda: running.engine("m").depth == 1)
+        oldest = running.held("m")
+        kit.until(lambda: kit.time.perf_counter() > oldest.call.deadline)
         slow.gate.set()
         answer = late.result()
     assert answer.status_code == 503
@@ -151,13 +150,12 @@ def test_the_picture_of_a_client_that_hung_up_is_not_run(serve: Any, kit: Simple
     slow = kit.Gated()
     running = serve({"m": slow}, warm=False, engines=1)
     data = kit.as_png(kit.picture())
-    batcher = running.app.models["m"].batcher
     head = f"POST /segment HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall(head.encode() + data)
-        kit.until(lambda: len(batcher) == 1)
-        oldest = next(iter(batcher._groups.values()))[0][1]
-    kit.until(lambda: oldest.gone)
+        kit.until(lambda: running.engine("m").depth == 1)
+        oldest = running.held("m")
+    kit.until(lambda: oldest.call.gone)
     slow.gate.set()
     assert running.segment(data).status_code == 200
     assert slow.batches == [1, 1]  # the warm-up and the second client
@@ -185,7 +183,7 @@ def test_a_hung_model_does_not_hold_up_the_end(serve: Any, kit: SimpleNamespace,
     running = serve({"m": slow}, warm=False, engines=1, drain_seconds=0)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(running.segment, kit.as_png(kit.picture()))
-        kit.until(lambda: len(running.app.models["m"].batcher) == 1)
+        kit.until(lambda: running.engine("m").depth == 1)
         running.stop()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopping")

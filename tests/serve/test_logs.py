@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segx_serve.access import access_log
-from segx_serve.http import Request
+from segx_serve.http import Request, request_ids
 from segx_serve.logs import Json, Logs, Text, escaped
 
 HOSTILE = 'a\nlevel=error forged\r\x1b[31m\x00\u202e\u2028"\ud800\x7f'
@@ -210,7 +210,7 @@ def test_an_access_line_names_the_request_but_no_private_value(caplog: pytest.Lo
         "client": ("127.0.0.1", 1),
         "headers": [(b"x-request-id", b"r-1"), (b"authorization", b"Bearer hidden")],
     }
-    request = Request(scope, lambda: None)  # type: ignore[arg-type, return-value]
+    request = Request(scope, lambda: None, request_ids())  # type: ignore[arg-type, return-value]
     assert access_log(False) is None
     write = access_log(True)
     assert write is not None

@@ -19,20 +19,13 @@ import httpx
 import pytest
 
 from segx_core.card import Gate
-from segx_core.errors import ConfigError, ModelError, SetupError
+from segx_core.errors import ModelError, SetupError
 from segx_serve import Settings
-from segx_serve.run import bind, load, names, serve, url
+from segx_serve.listen import bind, url
+from segx_serve.loading import load
+from segx_serve.run import serve
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_names_are_the_files_stems_and_must_differ(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.int8.onnx", tmp_path / "b.onnx"
-    assert names([first, second]) == {"a.int8": first, "b": second}
-    with pytest.raises(ConfigError, match="'b' twice"):
-        names([second, tmp_path / "other" / "b.onnx"])
-    with pytest.raises(ConfigError):
-        names([])
 
 
 def test_a_taken_port_is_told_with_a_cure() -> None:
@@ -64,10 +57,22 @@ def test_a_rejected_model_needs_force(kit: SimpleNamespace, tmp_path: Path) -> N
     assert load(path, Settings(), "cpu", None, force=True).card.gate == gate
 
 
-def test_an_error_while_loading_frees_the_port(tmp_path: Path, free_port: int) -> None:
+def test_sockets_of_one_service_share_a_port_that_no_other_service_gets() -> None:
+    with bind(Settings(port=0), shared=True) as first:
+        settings = Settings(port=first.getsockname()[1])
+        with bind(settings, shared=True, first=False) as second:
+            assert second.getsockname() == first.getsockname()
+        with pytest.raises(SetupError, match="already in use"):
+            bind(settings, shared=True)
+        with pytest.raises(SetupError, match="already in use"):
+            bind(settings)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_while_loading_frees_the_port(tmp_path: Path, free_port: int, workers: int) -> None:
     (tmp_path / "no.onnx").write_bytes(b"rubbish")
-    with pytest.raises(ModelError):
-        serve([tmp_path / "no.onnx"], Settings(port=free_port), provider="cpu")
+    with pytest.raises(ModelError, match="no.onnx"):
+        serve([tmp_path / "no.onnx"], Settings(port=free_port), provider="cpu", workers=workers)
     bind(Settings(port=free_port)).close()
 
 
@@ -76,18 +81,18 @@ import sys
 from pathlib import Path
 from segx_serve import Settings
 from segx_serve.run import serve
-serve([Path(sys.argv[1])], Settings(port=int(sys.argv[2])), provider="cpu")
+serve([Path(sys.argv[1])], Settings(port=int(sys.argv[2])), provider="cpu", workers=int(sys.argv[3]))
 print("returned")
 """
 
 
 @contextmanager
-def process(model: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+def process(model: Path, port: int, workers: int) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A service in a process of its own, ready."""
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "core", "serve"))
     child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(model), str(port)],
-        env={**os.environ, "PYTHONPATH": paths},
+        [sys.executable, "-c", PROGRAM, str(model), str(port), str(workers)],
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "error"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -108,12 +113,13 @@ def process(model: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], htt
         child.communicate()
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_well_with_work_in_flight(
-    kit: SimpleNamespace, model_file: Path, free_port: int, number: signal.Signals
+    kit: SimpleNamespace, model_file: Path, free_port: int, number: signal.Signals, workers: int
 ) -> None:
     data = kit.as_png(kit.picture(1, 256, 256))
-    with process(model_file, free_port) as (child, client):
+    with process(model_file, free_port, workers) as (child, client):
         kit.until(lambda: _ready(client))
         started = threading.Barrier(5)
 

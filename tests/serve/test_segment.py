@@ -129,7 +129,7 @@ def test_batch_mates_of_a_poisoned_picture_are_served(kit: SimpleNamespace, serv
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(running.segment, kit.as_png(pixels)) for pixels in pictures]
         # The engine is held in its warm-up run until all four are decoded, so that they make one batch.
-        kit.until(lambda: len(running.app.models["m"].batcher) == 4)
+        kit.until(lambda: running.engine("m").depth == 4)
         slow.gate.set()
         answers = [one.result() for one in waiting]
     assert slow.batches[:2] == [1, 4]

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from segx_core.errors import ConfigError, SetupError
-from segx_serve.http import Request
+from segx_serve.http import Request, request_ids
 from segx_serve.job import Timing
 from segx_serve.tracing import Recording, Silent, make, stages
 
@@ -40,7 +40,7 @@ def request(method: str = "POST", **headers: str) -> Request:
         "query_string": b"model=private",
         "client": ("192.0.2.1", 4711), "server": ("127.0.0.1", 8000), "headers": [(b"x-request-id", b"r-1"), *pairs],
     }  # fmt: skip
-    return Request(scope, _nothing)
+    return Request(scope, _nothing, request_ids())
 
 
 @pytest.fixture
