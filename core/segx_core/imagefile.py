@@ -77,7 +77,9 @@ class ImageFile:
                 image = _open(data, kind)
                 # Pillow turns a TIFF upright by itself and states its upright size.
                 exif = b"" if kind == "tiff" else image.info.get("exif", b"")
-                return cls((image.height, image.width), imageheader.orientation(exif), lambda out: _rgb(image, out), kind)
+                return cls(
+                    (image.height, image.width), imageheader.orientation(exif), lambda out: _rgb(image, out), kind
+                )
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a picture file would make its decoder do besides decoding: found out beforehand, and refused beyond any real need.
+"""What a picture file would make its decoder do besides decoding: found out first, and refused beyond any real need.
 
 A few hundred bytes can ask for a tile of a gigabyte, for ten thousand passes over all pixels or for a million steps of
 an interpreted loop, whatever size the header states. Every count here is far above what programs that save pictures
@@ -30,7 +30,7 @@ def checked(data: bytes, kind: Format) -> bytes:
     """The file as it may be handed to its decoder: itself, a PNG without its compressed texts and profile.
 
     Raises:
-        PictureError: "too_large", decoding it would cost much more than its size says.
+        PictureError: "too_large" or "unsupported", decoding it would cost much more than its size says.
     """
     match kind:
         case "jpeg":
@@ -44,7 +44,7 @@ def checked(data: bytes, kind: Format) -> bytes:
         case "tiff":
             _tiff(data)
         case "bmp":
-            pass
+            _bmp(data)
     return data
 
 
@@ -106,6 +106,12 @@ def _webp(data: bytes) -> None:
         length = int.from_bytes(data[position + 4 : position + 8], "little")
         position += 8 + length + length % 2
     raise _dear("chunks", _MOST_PIECES)
+
+
+def _bmp(data: bytes) -> None:
+    # Run lengths are decoded by an interpreted loop in which one jump of four bytes may be worth 255 rows.
+    if int.from_bytes(data[14:18], "little") >= 16 and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0"):
+        raise PictureError("a BMP without compression", "run lengths", "Convert it to 8-bit PNG.", kind="unsupported")
 
 
 def _tiff(data: bytes) -> None:

@@ -93,6 +93,12 @@ def strips(count: int) -> bytes:
     return tiff(tags)
 
 
+def runs(width: int, height: int, content: bytes) -> bytes:
+    """A BMP of run lengths, 8 bits a pixel."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(content), 0, 0, 256, 0)
+    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 40 + 1024) + header + bytes(1024) + content
+
+
 def scans(count: int, baseline: bool = False) -> bytes:
     """A JPEG whose last scan comes `count` times."""
     plain = saved("JPEG", "L", progressive=not baseline)
@@ -122,6 +128,13 @@ def test_what_costs_more_than_any_picture_should_is_refused(name: str) -> None:
     with pytest.raises(PictureError, match="Save it again") as error:
         decode(HOSTILE[name])
     assert error.value.kind == "too_large"
+
+
+@pytest.mark.parametrize("data", [runs(60_000_000, 1, b"\0\2\0\xff"), runs(4, 4, b"\4\1" * 4)])
+def test_a_bmp_of_run_lengths_is_not_taken(data: bytes) -> None:
+    with pytest.raises(PictureError, match="run lengths") as error:
+        decode(data)
+    assert error.value.kind == "unsupported"
 
 
 REAL = {
