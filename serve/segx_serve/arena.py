@@ -33,7 +33,7 @@ class Arena:
     def __init__(self, size: int, *, shared: bool = False) -> None:
         self.size = size
         self.fd = _anonymous_file(size) if shared else -1
-        self._map = mmap.mmap(self.fd, size)
+        self._map = mmap.mmap(self.fd, size) if shared else _private(size)
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, dtype=np.uint8)
         self._lock = threading.Lock()
         self._starts = [0]  # of the free stretches, ascending
@@ -126,6 +126,13 @@ def adjacent(memory: NDArray[np.uint8], pictures: list[NDArray[np.uint8]]) -> ND
     if not 0 <= start <= memory.size - size:
         return None
     return memory[start : start + size].reshape(len(pictures), *pictures[0].shape)
+
+
+def _private(size: int) -> mmap.mmap:
+    """Memory of this process alone: what Python maps by itself is shared with children, and is never given back."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _anonymous_file(size: int) -> int:

@@ -29,8 +29,8 @@ class Found:
     path: Path
     card: Path | None
     """The card that takes the place of one in the file; None for the file's own."""
-    signature: tuple[int, int, int]
-    """Inode, size and time of change: a file replaced or rewritten has another one."""
+    signature: tuple[int, ...]
+    """Inode, size and time of change, of the card too: a file replaced or rewritten has another one."""
 
 
 class Repository:
@@ -125,8 +125,9 @@ def _entries(folder: Path) -> list[Path]:
 def _found(name: str, version: str, path: Path, card: Path | None) -> Iterator[Found]:
     beside = path.with_suffix(".card.yaml")
     try:
-        state = path.stat()
-        own = beside if beside.is_file() else None
+        card = card or (beside if beside.is_file() else None)
+        states = [one.stat() for one in (path, card) if one]
     except OSError:
         return
-    yield Found(name, version, path, card or own, (state.st_ino, state.st_size, state.st_mtime_ns))
+    signature = tuple(part for one in states for part in (one.st_ino, one.st_size, one.st_mtime_ns))
+    yield Found(name, version, path, card, signature)

@@ -157,8 +157,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", card())
 
 
-def write_model(path: Path, described: Card | None) -> Path:
-    """Write the brightness model, with a card inside or as a third party would."""
+def write_model(path: Path, described: Card | None, step: float = 64.0) -> Path:
+    """Write the brightness model, with a card inside or as a third party would; `step` brightnesses are one class."""
     nodes = [
         helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["real", "axes"], ["mean"], keepdims=0),
@@ -173,7 +173,7 @@ def write_model(path: Path, described: Card | None) -> Path:
         [helper.make_tensor_value_info("classmap", TensorProto.UINT8, ["N", "H", "W"])],
         [
             helper.make_tensor("axes", TensorProto.INT64, [1], [3]),
-            helper.make_tensor("step", TensorProto.FLOAT, [], [64.0]),
+            helper.make_tensor("step", TensorProto.FLOAT, [], [step]),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
