@@ -16,11 +16,13 @@ import simplejpeg
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.Image import Image
 
-from segx_core import imageheader
+from segx_core import imageguard, imageheader
 from segx_core.errors import PictureError
 from segx_core.runner import UInt8
 
 _CONVERT = "Convert it to JPEG or 8-bit PNG."
+_BAND = 1 << 17
+"""Pixels that are brought from Pillow to NumPy at once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class ImageFile:
                 "a JPEG, PNG, WebP, BMP, TIFF or GIF picture", imageheader.guess(data), _CONVERT, kind="unsupported"
             )
         try:
-            file = cls._read(data, kind)
+            file = cls._read(imageguard.checked(data, kind), kind)
+        except PictureError:
+            raise
         # Decoders raise whatever they please on hostile bytes; all of it means the same here.
         except Exception as error:
             raise _broken(kind, error) from error
@@ -68,12 +72,14 @@ class ImageFile:
             case "webp":
                 # Pillow allocates the canvas on opening, so its size is read here first.
                 size, turned = imageheader.webp_size(data), imageheader.webp_orientation(data)
-                return cls(size, turned, lambda out: _rgb(WebPImagePlugin.WebPImageFile(io.BytesIO(data))), kind)
+                return cls(size, turned, lambda out: _rgb(WebPImagePlugin.WebPImageFile(io.BytesIO(data)), out), kind)
             case _:
                 image = _open(data, kind)
                 # Pillow turns a TIFF upright by itself and states its upright size.
                 exif = b"" if kind == "tiff" else image.info.get("exif", b"")
-                return cls((image.height, image.width), imageheader.orientation(exif), lambda out: _rgb(image), kind)
+                return cls(
+                    (image.height, image.width), imageheader.orientation(exif), lambda out: _rgb(image, out), kind
+                )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,7 +90,7 @@ class ImageFile:
         """Decodes: (H, W, 3) uint8 RGB, upright, C-contiguous, writable.
 
         Args:
-            out: where to put them, C-contiguous and of `size`; a JPEG that is upright is decoded right into it.
+            out: where to put them, C-contiguous and of `size`; an upright picture is decoded right into it.
 
         Raises:
             PictureError: kind "unsupported" or "broken".
@@ -137,23 +143,34 @@ def _slow_jpeg(data: bytes) -> UInt8:
     return _rgb(JpegImagePlugin.JpegImageFile(io.BytesIO(data)))
 
 
-def _rgb(image: Image) -> UInt8:
-    """Decodes a picture opened by Pillow: (H, W, 3) uint8 RGB as stored."""
+def _rgb(image: Image, out: UInt8 | None = None) -> UInt8:
+    """Decodes a picture opened by Pillow: (H, W, 3) uint8 RGB as stored; in `out` if its shape fits."""
     image.load()
+    # Transparency is ignored; with the key in place Pillow would warn about it.
+    image.info.pop("transparency", None)
+    if out is None or out.shape[:2] != (image.height, image.width):
+        out = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    # In bands: Pillow and NumPy share no memory, and copies of a whole picture would be alive beside it.
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        band = image.crop((0, top, image.width, bottom)) if rows < image.height else image
+        out[top:bottom] = _pixels(band)
+    return out
+
+
+def _pixels(image: Image) -> UInt8:
+    """(H, W, 3), or (H, W, 1) of grey ones."""
     match image.mode:
         case "RGB" | "RGBA" | "RGBX":
-            return np.ascontiguousarray(np.asarray(image)[..., :3])
+            return np.asarray(image)[..., :3]
         case "L" | "LA":
-            grey = np.asarray(image).reshape(image.height, image.width, -1)[..., :1]
-            return np.repeat(grey, 3, axis=2)
+            return np.asarray(image).reshape(image.height, image.width, -1)[..., :1]
         case "I;16" | "I;16L" | "I;16B" | "I;16N":
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
+            return (np.asarray(image) >> 8).astype(np.uint8)[..., None]
         case "1" | "P" | "PA" | "CMYK" | "YCbCr" | "La" | "RGBa":
-            # Transparency is ignored here too; with the key in place Pillow would warn about it.
-            image.info.pop("transparency", None)
             straight = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(image.mode)
-            return _rgb(image.convert(straight)) if straight else np.array(image.convert("RGB"))
+            return _pixels(image.convert(straight)) if straight else np.asarray(image.convert("RGB"))
         case other:
             raise PictureError(
                 "8-bit or 16-bit pixels", f"pixels of kind '{other}'", "Convert it to 8-bit PNG.", kind="unsupported"

@@ -33,6 +33,8 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
+_FIRST = 1 << 17
+"""Bytes of a JPEG in which its EXIF block begins."""
 
 
 def sniff(data: bytes) -> Format | None:
@@ -90,12 +92,12 @@ def webp_orientation(data: bytes) -> int:
 
 def jpeg_orientation(data: bytes) -> int:
     """EXIF orientation 1-8 of a JPEG; 1 where there is none or it makes no sense."""
-    position = data.find(b"Exif\0\0", 0, 1 << 17)
+    position = data.find(b"Exif\0\0", 0, _FIRST)
     if position < 4:
         return 1
     # Walk the segments only now: the six letters could also lie inside some other one.
     offset = 2
-    while offset + 4 <= len(data) and data[offset] == 0xFF and data[offset + 1] != 0xDA:
+    while offset + 4 <= min(len(data), _FIRST) and data[offset] == 0xFF and data[offset + 1] != 0xDA:
         length = int.from_bytes(data[offset + 2 : offset + 4], "big")
         if data[offset + 1] == 0xE1 and data[offset + 4 : offset + 10] == b"Exif\0\0":
             return orientation(data[offset + 10 : offset + 2 + length])

@@ -7,6 +7,7 @@ whatever goes wrong is a PictureError. What is done with the odd ones, always th
 - Alpha is ignored: the stored colours are kept, also under transparent pixels. Any background would be an invention.
 - 16-bit pictures keep the upper byte (value >> 8). Grey and palettes become RGB. Animations give their first frame.
 - CMYK is converted without a colour profile. Float and 32-bit pictures are refused: their range is not known.
+- BMP with run lengths is refused, and so is whatever would cost far more to decode than its size says (imageguard.py).
 - A JPEG that libjpeg finds damaged is refused; decoders that fill the rest with grey would make masks of nothing.
 """
 

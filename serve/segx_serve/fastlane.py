@@ -211,7 +211,8 @@ class FastCycle:
         self.response_complete = True
         self._ticket.close()
         self._call = None
-        if reply is None or self.disconnected:
+        transport = self._protocol.transport
+        if reply is None or self.disconnected or transport.is_closing():
             self._hot.hung_up(self._request)
             return
         common = self._hot.left(self._request, reply)
@@ -223,7 +224,6 @@ class FastCycle:
         for name, value in reply.headers:
             head += (name, b": ", value, b"\r\n")
         head += (common, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", reply.body)
-        transport = self._protocol.transport
         transport.write(b"".join(head))
         if not self.keep_alive:
             transport.close()

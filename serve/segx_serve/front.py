@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from segx_core.card_io import from_json
+from segx_core.quiet import silence_decoders
 from segx_serve import logs, models, tally
 from segx_serve.admission import Board
 from segx_serve.app import App
@@ -206,6 +207,7 @@ async def _main(channel_fd: int, listener_fd: int, board_fd: int) -> None:
     start = await channel.first()
     settings = Settings(**start["settings"])
     log = logs.configure(settings.log_format, "info", "front")
+    silence_decoders()
     try:
         front = Front(channel, settings, Board(board_fd, start["fronts"], start["number"]))
         listener = socket.socket(fileno=listener_fd)

@@ -9,6 +9,7 @@ Growth counts while headers are incomplete; ones that arrive whole are bounded b
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -39,6 +40,8 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             """When it was last told that there is too much to do, time.monotonic()."""
             self._fast: FastCycle | None = None
             self._waits_since: float | None = None  # when the last answer was written, while nothing came after it
+            # Requests that go through ASGI: the first is being answered, pipelined ones wait.
+            self._cycles: deque[Any] = deque()
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -55,6 +58,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             self.resume_writing()
             if self._fast is not None:
                 self._fast.lost()
+            self._give_up()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -85,7 +89,10 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
                 if fast is not None:
                     self._fast = self.cycle = fast  # type: ignore[assignment]
                     return
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                self._cycles.append(self.cycle)
 
         def on_body(self, body: bytes) -> None:
             if self._fast is not None and self._fast.current(self.cycle):
@@ -136,6 +143,16 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             self._fast = None
             self.on_response_complete()
 
+        def on_response_complete(self) -> None:
+            if self._cycles and self._cycles[0].response_complete:
+                self._cycles.popleft()
+            super().on_response_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            self._give_up()
+            if not self.transport.is_closing():
+                super().send_400_response(msg)
+
         def pause_writing(self) -> None:
             super().pause_writing()
             self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
@@ -150,6 +167,13 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             super().timeout_keep_alive_handler()
             # Closing waits for what was written; a client that reads none of it is not waited for.
             self._unread_due = self._unread_due or self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+
+        def _give_up(self) -> None:
+            """Nothing can be answered any more. uvicorn tells only the last of several pipelined requests."""
+            for cycle in self._cycles:
+                cycle.disconnected = True
+                cycle.message_event.set()
+            self._cycles.clear()
 
         def _in_time(self) -> None:
             if self._due is not None:
@@ -172,6 +196,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
                 fast.late(timeout)
 
         def _refuse(self, status: bytes) -> None:
+            self._give_up()
             if not self.transport.is_closing():
                 self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
                 self.transport.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from segx_core.errors import ConfigError, SetupError
 from segx_core.onnx_metadata import card_for
 from segx_core.progress import console
+from segx_core.quiet import silence_decoders
 from segx_serve import logs
 from segx_serve.door import Door
 from segx_serve.listen import bind, ends_on_signals, make_server, url
@@ -63,6 +64,7 @@ def _single(repository: Repository, settings: Settings, provider: str, force: bo
     from segx_serve.app import App
     from segx_serve.local import FileService
 
+    silence_decoders()
     with bind(settings) as listener:
         service = FileService(repository, settings, provider, force)
         server = make_server(App(service), settings)
