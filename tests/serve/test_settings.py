@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from segx_core.cores import cores
 from segx_core.errors import ConfigError
 from segx_serve.settings import Settings, build_settings, parse_size
 
@@ -39,9 +40,11 @@ def test_one_largest_picture_must_fit_into_the_queue() -> None:
 
 
 def test_engines_follow_cores_only_on_the_cpu() -> None:
-    assert Settings().engine_threads(on_cpu=False) == 1
-    assert Settings().engine_threads(on_cpu=True) >= 1
-    assert Settings(engines=3).engine_threads(on_cpu=False) == 3
+    assert Settings().engine_threads("custom") == 1
+    assert Settings().engine_threads("CPUExecutionProvider") == cores()
+    assert Settings().engine_threads("CUDAExecutionProvider") == 2
+    assert Settings().engine_threads("TensorrtExecutionProvider") == 2
+    assert Settings(engines=3).engine_threads("custom") == 3
 
 
 def test_settings_listen_on_loopback_unless_told() -> None:
