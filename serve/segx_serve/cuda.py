@@ -31,12 +31,15 @@ class DeviceMemoryError(MemoryError):
 class Cuda:
     """The CUDA runtime that this process uses, on its first GPU. Safe from any thread.
 
+    Args:
+        library: the runtime; None looks for the one that ONNX Runtime uses.
+
     Raises:
         SetupError: it cannot be found.
     """
 
-    def __init__(self) -> None:
-        self._library = _library()
+    def __init__(self, library: ctypes.CDLL | None = None) -> None:
+        self._library = library or _library()
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
 
     def pinned(self, size: int) -> Bytes:
@@ -127,10 +130,12 @@ def _library() -> ctypes.CDLL:
     major = version.partition(".")[0]
     if not major:
         raise SetupError("an onnxruntime built for CUDA", "one without it", "pip install onnxruntime-gpu")
-    # The libraries may lie in site-packages, where the system's loader finds them only once they are loaded.
+    name = f"cudart64_{major}.dll" if sys.platform == "win32" else f"libcudart.so.{major}"
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL(name)
+    # It may lie in site-packages, where the system's loader finds it only once it is loaded.
     with contextlib.redirect_stdout(sys.stderr):
         ort.preload_dlls(cudnn=False)
-    name = f"cudart64_{major}.dll" if sys.platform == "win32" else f"libcudart.so.{major}"
     try:
         return ctypes.CDLL(name)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a process uses, asked of NVIDIA's management library through ctypes.
+"""How much of a GPU's memory this process uses, asked of NVIDIA's management library through ctypes.
 
 What cannot be found out is None: no driver, a driver that does not tell, or a container whose process numbers are not
 those that the driver knows.
@@ -27,15 +27,15 @@ class _Process(ctypes.Structure):
 
 
 class GpuMemory:
-    """Bytes on all GPUs that one process uses.
+    """Bytes on all GPUs that this process uses.
 
     Args:
-        pid: the process; None for this one.
+        name: of the library; None for what it is called on this system.
     """
 
-    def __init__(self, pid: int | None = None) -> None:
-        self._pid = os.getpid() if pid is None else pid
-        self._library = _opened()
+    def __init__(self, name: str | None = None) -> None:
+        self._pid = os.getpid()
+        self._library = _opened(name or ("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"))
 
     def used(self) -> int | None:
         """Bytes, None where that cannot be found out."""
@@ -68,10 +68,10 @@ class GpuMemory:
             count.value = min(_MOST, 2 * max(count.value, len(room)))
 
 
-def _opened() -> ctypes.CDLL | None:
+def _opened(name: str) -> ctypes.CDLL | None:
     """The library, None where there is none, or none that is new enough (drivers before 2021)."""
     try:
-        library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+        library = ctypes.CDLL(name)
         known = hasattr(library, "nvmlDeviceGetComputeRunningProcesses_v3")
         return library if known and library.nvmlInit_v2() == 0 else None
     except (OSError, AttributeError):

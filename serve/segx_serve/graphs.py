@@ -3,7 +3,7 @@
 For sizes of picture named beforehand only: a recording holds its shapes and addresses fast and memory with them.
 A batch is filled up to the next recorded number of pictures; what the empty places give is left out.
 
-ONNX Runtime records with every stream of the process forbidden to ask for memory, keeps recordings by thread, and
+While ONNX Runtime records, no thread of the process may ask the GPU for memory; it keeps recordings by thread, and
 wants one run at a time in a session that records. So a session of its own is used for nothing else, by one thread,
 and everything is recorded before the first request; the model's weights are on the GPU twice then.
 """

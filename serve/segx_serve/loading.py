@@ -9,7 +9,6 @@ import hashlib
 from pathlib import Path
 
 from segx_core import runtime
-from segx_core.card import Card
 from segx_core.cores import cores
 from segx_core.errors import ConfigError, ModelError
 from segx_core.predictor import Predictor, card_for_file
@@ -39,7 +38,7 @@ def load(path: Path, settings: Settings, provider: str, card: Path | None, force
             "Export it anew with other settings, or serve it all the same with --force.",
         )
     threads = settings.threads or max(1, cores() // settings.engine_threads(runtime.CPU))
-    options = provider_options(path, known, settings)
+    options = provider_options(path, settings)
     predictor = Predictor.load(path, provider=provider, card=card, threads=threads, options=options)
     if settings.cuda_graphs and predictor.provider != runtime.CUDA:
         raise ConfigError(
@@ -55,20 +54,19 @@ def load(path: Path, settings: Settings, provider: str, card: Path | None, force
     return DeviceRunner(predictor, ways, settings.max_batch, graphs)
 
 
-def provider_options(path: Path, card: Card, settings: Settings) -> dict[str, dict[str, str]]:
+def provider_options(path: Path, settings: Settings) -> dict[str, dict[str, str]]:
     """What ONNX Runtime's providers for NVIDIA GPUs are told, by provider."""
     cuda = {
         # Asks for what is needed; doubling at every step would hold up to half of a GPU for nothing.
         "arena_extend_strategy": "kSameAsRequested",
-        # Trying every algorithm takes a second for each new size and number of pictures; with one size it pays.
-        "cudnn_conv_algo_search": "EXHAUSTIVE" if card.size.kind == "fixed" else "HEURISTIC",
+        # Trying every algorithm would make the first batch of each size and number of pictures wait a second.
+        "cudnn_conv_algo_search": "HEURISTIC",
     }
+    # Nothing of precision: without its own flags TensorRT computes in the types that the file has.
     tensorrt: dict[str, str] = {}
     if settings.gpu_mem_limit is not None:
         cuda["gpu_mem_limit"] = str(settings.gpu_mem_limit)
         tensorrt["trt_max_workspace_size"] = str(settings.gpu_mem_limit)
-    if card.precision == "fp16":
-        tensorrt["trt_fp16_enable"] = "1"
     if settings.trt_cache is not None:
         # By content: an engine built for other weights under the same name must never be taken.
         with path.open("rb") as file:
@@ -95,8 +93,9 @@ def _record(
             ", ".join(wrong),
             "It takes files of segx export, and of a model of fixed size only that size.",
         )
-    graphed = {runtime.CUDA: options[runtime.CUDA] | {"enable_cuda_graph": "1"}}
-    session = runtime.open_session(path, card.session, [runtime.CUDA, runtime.CPU], 1, provider_options=graphed)
+    # Here every run there will be is made before the first request, so every algorithm may be tried.
+    graphed = options[runtime.CUDA] | {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    session = runtime.open_session(path, card.session, [runtime.CUDA, runtime.CPU], 1, provider_options={runtime.CUDA: graphed})
     room = min(settings.max_pixels // (height * width) for height, width in shapes)
     counts = batch_sizes(max(1, min(settings.max_batch, room)))
     names = (card.image.name, card.prediction.name)
