@@ -181,6 +181,13 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(help="Threads inside an engine.", show_default="cores / engines")
     ] = None,
+    gpu_mem_limit: Annotated[
+        str | None, typer.Option(help="GPU memory a model may compute in.", show_default="all there is")
+    ] = None,
+    cuda_graphs: Annotated[
+        list[str] | None, typer.Option(help="HEIGHTxWIDTH whose runs are recorded on the GPU; repeatable.")
+    ] = None,
+    trt_cache: Annotated[Path | None, typer.Option(help="Folder that keeps the engines TensorRT builds.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="Keys that may use and manage the service.")] = None,
     new_key: Annotated[
         str | None, typer.Option(help="Make a key NAME or NAME:admin in --api-key-file, print it, and end.")
@@ -224,6 +231,9 @@ def serve(
         "max_connections": max_connections,
         "engines": engines,
         "threads": threads,
+        "gpu_mem_limit": gpu_mem_limit,
+        "cuda_graphs": tuple(cuda_graphs or ()),
+        "trt_cache": trt_cache,
         "api_key_file": api_key_file,
         "admin": admin,
         "cors_origins": tuple(cors_origin or ()),

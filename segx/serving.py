@@ -11,9 +11,9 @@ import typer
 from segx_core.errors import ConfigError
 from segx_serve.keys import new_key
 from segx_serve.run import serve
-from segx_serve.settings import build_settings, parse_size
+from segx_serve.settings import build_settings, parse_shape, parse_size
 
-_SIZES = ("max_body", "max_pixels")
+_SIZES = ("max_body", "max_pixels", "gpu_mem_limit")
 
 
 def run_service(
@@ -27,7 +27,9 @@ def run_service(
     Raises:
         SegxError: something cannot be used.
     """
-    settings = build_settings(**options | {name: parse_size(options[name]) for name in _SIZES})
+    sizes = {name: parse_size(options[name]) for name in _SIZES if options[name] is not None}
+    shapes = tuple(parse_shape(text) for text in options["cuda_graphs"])
+    settings = build_settings(**options | sizes | {"cuda_graphs": shapes})
     serve(models, settings, provider=provider, card=card, force=force, workers=workers)
 
 

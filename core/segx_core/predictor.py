@@ -22,6 +22,7 @@ from segx_core.errors import CardError, ModelError, PictureError
 from segx_core.feeds import blank, complete
 from segx_core.fitting import Port
 from segx_core.runner import ClassMap, Tensor, UInt8
+from segx_core.runtime import ProviderOptions
 
 Float32 = NDArray[np.float32]
 
@@ -49,6 +50,7 @@ class Predictor:
         card: Path | None = None,
         threads: int | None = None,
         spinning: bool = False,
+        options: ProviderOptions | None = None,
     ) -> Predictor:
         """Loads an ONNX file and holds its card against its graph.
 
@@ -57,7 +59,7 @@ class Predictor:
             provider: "auto", "cpu", "cuda", "tensorrt" or a full name of ONNX Runtime's.
             card: a YAML or JSON card that takes the place of the one in the file; third-party files have none.
             threads: threads inside one operator; None for all cores.
-            spinning: see runtime.open_session.
+            spinning, options: see runtime.open_session.
 
         Raises:
             ModelError: no such file, damaged, or refused by ONNX Runtime.
@@ -65,19 +67,9 @@ class Predictor:
             SetupError: the provider asked for does not load.
         """
         path = Path(path)
-        metadata = onnx_metadata.read(path)
-        if card is not None:
-            known = card_io.load(card)
-        elif METADATA_KEY in metadata:
-            known = card_io.from_json(metadata[METADATA_KEY], str(path))
-        else:
-            raise CardError(
-                f"a card inside {path}",
-                "an ONNX file without one, made by something else than segx export",
-                "Describe it in a small YAML file and give that with --card.",
-            )
+        known = card_for_file(path, card)
         chosen = runtime.resolve_provider(provider, known.session.providers)
-        session = runtime.open_session(path, known.session, chosen, threads, spinning)
+        session = runtime.open_session(path, known.session, chosen, threads, spinning, options)
         inputs = tuple(Port.of(port.name, port.type, port.shape) for port in session.get_inputs())
         outputs = tuple(Port.of(port.name, port.type, port.shape) for port in session.get_outputs())
         fitting.check(known, inputs, outputs, str(path))
@@ -122,7 +114,7 @@ class Predictor:
         _is_batch(batch)
         spec = self._prediction
         height, width = batch.shape[1:3]
-        if self._straight and (self.card.size.kind == "dynamic" or self._graph_size(height, width) == (height, width)):
+        if self._straight and self._is_graph_size(height, width):
             return self._run_straight(batch, spec)
         maps = [self._classmap(scores, spec, height, width) for scores in self._outputs(batch, spec)]
         return cast(ClassMap, np.stack(maps) if len(maps) > 1 else maps[0][None])
@@ -130,6 +122,29 @@ class Predictor:
     def predict(self, picture: UInt8) -> ClassMap:
         """(H, W, 3) uint8 RGB -> (H, W) uint8 class indices, uint16 past 256 classes. Raises as `run`."""
         return cast(ClassMap, self.run(np.asarray(picture)[None])[0])
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether pictures of a size go into the graph, and class maps come out, with nothing done outside.
+
+        For those who bind their own buffers to `session`; `as_indices` makes class maps of what comes out.
+        """
+        return self._bindable and self._is_graph_size(height, width)
+
+    def as_indices(self, maps: Tensor) -> ClassMap:
+        """(N, H, W) integers of whatever width the graph gives -> uint8 class indices, uint16 past 256 classes."""
+        return cast(ClassMap, maps.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
+
+    @cached_property
+    def prediction_dtype(self) -> np.dtype[Any]:
+        """The element type of the output that the class map is made of, as the graph declares it."""
+        return np.dtype(self._port(self.outputs, self._prediction.name).dtype)
+
+    def failure(self, feeds: Mapping[str, Tensor], error: Exception) -> ModelError:
+        """What ONNX Runtime raised while it ran `feeds`, in this project's words."""
+        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feeds.items())
+        return ModelError(
+            f"{self.path} to run on {shapes}", " ".join(str(error).split())[:500], "Try a smaller picture or batch."
+        )
 
     def probabilities(self, batch: UInt8) -> Float32 | None:
         """(N, H, W, 3) uint8 RGB -> (N, K, H, W) float32 in 0-1, or None for a file that gives class maps alone.
@@ -179,12 +194,20 @@ class Predictor:
             (maps,) = self.session.run([spec.name], {self._image.name: batch})
         # ONNX Runtime's exceptions share no base below Exception.
         except Exception as error:
-            raise self._failed({self._image.name: batch}, error) from error
+            raise self.failure({self._image.name: batch}, error) from error
         self._check_output(maps, spec, len(batch))
         if maps.shape != batch.shape[:3]:  # a third party's class map at a stride
             height, width = batch.shape[1:3]
             return cast(ClassMap, np.stack([self._classmap(one, spec, height, width) for one in maps]))
-        return cast(ClassMap, maps.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
+        return self.as_indices(maps)
+
+    @cached_property
+    def _bindable(self) -> bool:
+        """Whether the class map's size, too, is known before a run, because the graph declares it as the picture's."""
+        if not self._straight:
+            return False
+        image = self._port(self.inputs, self._image.name).shape[1:3]
+        return None not in image and image == self._port(self.outputs, self._prediction.name).shape[1:]
 
     @cached_property
     def _image(self) -> InputSpec:
@@ -197,8 +220,16 @@ class Predictor:
     @cached_property
     def _batch_size(self) -> int | None:
         """The one batch size of a graph that takes no other."""
-        port = next(port for port in self.inputs if port.name == self._image.name)
+        port = self._port(self.inputs, self._image.name)
         return port.shape[0] if port.shape and isinstance(port.shape[0], int) else None
+
+    @staticmethod
+    def _port(ports: Sequence[Port], name: str) -> Port:
+        return next(port for port in ports if port.name == name)
+
+    def _is_graph_size(self, height: int, width: int) -> bool:
+        """Whether a picture goes into the graph at its own size."""
+        return self.card.size.kind == "dynamic" or self._graph_size(height, width) == (height, width)
 
     def _graph_size(self, height: int, width: int) -> tuple[int, int]:
         """What a picture is resized or padded to."""
@@ -260,13 +291,26 @@ class Predictor:
             return list(self.session.run(list(names), full))
         # ONNX Runtime's exceptions share no base below Exception.
         except Exception as error:
-            raise self._failed(full, error) from error
+            raise self.failure(full, error) from error
 
-    def _failed(self, feeds: Mapping[str, Tensor], error: Exception) -> ModelError:
-        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feeds.items())
-        return ModelError(
-            f"{self.path} to run on {shapes}", " ".join(str(error).split())[:500], "Try a smaller picture or batch."
+
+def card_for_file(path: Path, card: Path | None) -> Card:
+    """The card that goes with an ONNX file: the one given, or else the one inside.
+
+    Raises:
+        ModelError: no such file, or no ONNX file.
+        CardError: there is none, or it is malformed.
+    """
+    metadata = onnx_metadata.read(path)
+    if card is not None:
+        return card_io.load(card)
+    if METADATA_KEY not in metadata:
+        raise CardError(
+            f"a card inside {path}",
+            "an ONNX file without one, made by something else than segx export",
+            "Describe it in a small YAML file and give that with --card.",
         )
+    return card_io.from_json(metadata[METADATA_KEY], str(path))
 
 
 def _is_batch(batch: UInt8) -> None:

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import importlib.metadata
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 SHORT = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 """The names users type, and ONNX Runtime's."""
+ProviderOptions = Mapping[str, Mapping[str, str]]
+"""Options of providers by their full names, in ONNX Runtime's words."""
 
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -123,6 +126,7 @@ def open_session(
     providers: list[str],
     threads: int | None = None,
     spinning: bool = False,
+    provider_options: ProviderOptions | None = None,
 ) -> ort.InferenceSession:
     """A session for an ONNX file, as its card wants it.
 
@@ -133,6 +137,7 @@ def open_session(
         threads: threads inside one operator; None for every core this process may use.
         spinning: whether idle threads spin for work. Some per cent faster for one stream on an otherwise idle
             machine, at the price of whole cores; off for servers.
+        provider_options: options by full provider name; those of providers that are not asked for are left out.
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
@@ -146,7 +151,9 @@ def open_session(
     try:
         for key, value in wish.config.items():
             options.add_session_config_entry(key, value)
-        session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        known = provider_options or {}
+        chosen = [(name, dict(known.get(name, {}))) for name in providers]
+        session = ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
     # ONNX Runtime's exceptions share no base below Exception.
     except Exception as error:
         raise ModelError(

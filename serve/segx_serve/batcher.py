@@ -26,12 +26,13 @@ class Batcher(Generic[W]):
     """The queue between the decoders and the engines of one model.
 
     Args:
-        consumers: engines that take from it. Waiting pictures are shared out among them.
+        consumers: engines that take from it.
         max_batch: most pictures in one batch.
         max_pixels: most pixels in one batch; a single larger picture still runs alone.
         max_wait: seconds the oldest picture may wait for a fuller batch.
         most: seconds that one batch may take. On a CPU a batch runs no faster than its pictures one by one, so
             batches only make pictures wait for each other; where a picture takes microseconds they save hand-overs.
+        shares: whether waiting pictures are shared out among idle engines; else each takes what it can.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Batcher(Generic[W]):
         max_pixels: int,
         max_wait: float = 0.0,
         most: float = float("inf"),
+        *,
+        shares: bool = True,
     ) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._groups: dict[Shape, deque[tuple[int, W]]] = {}  # each job with its number in order of arrival
@@ -53,6 +56,7 @@ class Batcher(Generic[W]):
         self._max_pixels = max_pixels
         self._max_wait = max_wait
         self._most = most
+        self._shares = shares
         self._cost = 0.0  # seconds a picture lately took; 0 until something ran
 
     def __len__(self) -> int:
@@ -99,7 +103,8 @@ class Batcher(Generic[W]):
                         continue
                 if self._cost:
                     limit = max(1, int(min(limit, self._most / self._cost)))
-                share = -(-len(group) // self._consumers) if self._worth(len(group)) else len(group)
+                shared = self._shares and self._worth(len(group))
+                share = -(-len(group) // self._consumers) if shared else len(group)
                 return self._pop(shape, min(limit, share))
 
     def ran(self, count: int, seconds: float) -> None:

@@ -30,10 +30,11 @@ from segx_serve import logs, wire
 from segx_serve.arena import adjacent, attach
 from segx_serve.channel import Channel
 from segx_serve.engine import Engine
+from segx_serve.gpu_memory import GpuMemory
 from segx_serve.job import ExpiredError, GoneError, LostError, Wait, Work
 from segx_serve.loading import load
 from segx_serve.models import engine_for
-from segx_serve.settings import Settings
+from segx_serve.settings import Settings, on_gpu
 from segx_serve.wire import Asked, Told
 
 _log = logging.getLogger("segx.serve")
@@ -148,6 +149,7 @@ class Host:
         self._channel = channel
         self._path = path
         self._engines: dict[int, Engine[HostWork]] = {}
+        self._on_gpu = False
 
     async def run(self, models: list[dict[str, Any]], provider: str, force: bool) -> None:
         """Load the models, say so, and work until the supervisor says to end or is gone."""
@@ -180,6 +182,7 @@ class Host:
         predictor = await asyncio.to_thread(load, Path(model["path"]), self._settings, provider, card, force)
         engine: Engine[HostWork] = engine_for(model["name"], predictor, self._settings, _finished, _together)
         self._engines[model["key"]] = engine
+        self._on_gpu |= on_gpu(predictor.provider)
         engine.start()
         while not engine.warmed.wait(0) and not engine.failure:
             await asyncio.sleep(0.005)
@@ -198,9 +201,10 @@ class Host:
             engine.stop(max(1.0, self._settings.drain_seconds))
 
     async def _beat(self) -> None:
+        memory = GpuMemory() if self._on_gpu else None
         while True:
             busy = max((engine.busy() for engine in self._engines.values()), default=0.0)
-            await self._channel.send({"type": "beat", "busy": busy})
+            await self._channel.send({"type": "beat", "busy": busy, "gpu_bytes": memory.used() if memory else None})
             await asyncio.sleep(_BEAT)
 
     def _accept(self, listener: socket.socket) -> None:

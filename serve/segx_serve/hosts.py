@@ -73,6 +73,8 @@ class HostGroup:
     process: Process | None = None
     busy: float = 0.0
     """Seconds the host's oldest run has taken, as it last said."""
+    gpu_bytes: int | None = None
+    """GPU memory the host uses, as it last said."""
     retired: bool = False
     _starts: int = 0
     _keeper: asyncio.Task[None] | None = None
@@ -196,8 +198,10 @@ class HostGroup:
         async for message in process.channel:
             process.heard = time.monotonic()
             self.busy = message.get("busy", 0.0)
+            self.gpu_bytes = message.get("gpu_bytes")
 
     def _lost(self, how: str) -> None:
+        self.gpu_bytes = None
         _log.error("the process that runs %s %s", ", ".join(entry.found.name for entry in self.entries), how)
         for entry in self.entries:
             entry.host = None

@@ -11,11 +11,13 @@ import logging
 
 from segx_core.errors import SegxError
 from segx_core.predictor import Predictor
+from segx_serve.device import DeviceRunner
+from segx_serve.gpu_memory import GpuMemory
 from segx_serve.http import RefusalError
 from segx_serve.loading import load
 from segx_serve.repository import Found, Repository, changes
 from segx_serve.service import LocalService, Part
-from segx_serve.settings import Settings
+from segx_serve.settings import Settings, on_gpu
 
 _log = logging.getLogger("segx.serve")
 
@@ -37,11 +39,14 @@ class FileService(LocalService):
         self.parts = [self._open(one) for one in found.values()]
         self.offer()
         self._known = found
+        memory = GpuMemory()
+        if any(on_gpu(part.model.provider) for part in self.parts) and memory.used() is not None:
+            self.tally.gauge("segx_gpu_memory_bytes", {}, lambda: memory.used() or 0)
         self._following: asyncio.Task[None] | None = None
 
     def describe(self) -> list[str]:
         """A line for each model."""
-        return [part.runner.describe() for part in self.parts if isinstance(part.runner, Predictor)]
+        return [part.runner.describe() for part in self.parts if isinstance(part.runner, Predictor | DeviceRunner)]
 
     async def start(self) -> None:
         """Start the threads, and follow the folders."""

@@ -19,10 +19,9 @@ from segx_core.runner import Runner, UInt8
 from segx_serve.batcher import Batcher
 from segx_serve.engine import Engine
 from segx_serve.job import Job, Work
-from segx_serve.settings import Settings
+from segx_serve.settings import CPU, Settings, on_gpu
 
 W = TypeVar("W", bound=Work)
-CPU = "CPUExecutionProvider"
 # Seconds that a batch may take on a CPU.
 _CPU_BATCH = 0.004
 _WARM_SIDE = 256
@@ -134,10 +133,13 @@ def engine_for(
     together: Callable[[list[W]], UInt8 | None],
 ) -> Engine[W]:
     """An engine around a runner, with as many threads as fit what it runs on; not started."""
-    on_cpu = provider_of(runner) == CPU
-    count = settings.engine_threads(on_cpu)
-    most = _CPU_BATCH if on_cpu else float("inf")
-    batcher: Batcher[W] = Batcher(count, settings.max_batch, settings.max_pixels, settings.max_wait_ms / 1000, most)
+    provider = provider_of(runner)
+    count = settings.engine_threads(provider)
+    most = _CPU_BATCH if provider == CPU else float("inf")
+    wait = settings.max_wait_ms / 1000
+    # A GPU's two engines take turns at it: halves of what waits would take as long as the whole.
+    shares = not on_gpu(provider)
+    batcher: Batcher[W] = Batcher(count, settings.max_batch, settings.max_pixels, wait, most, shares=shares)
     warm_up = np.zeros((1, *usual_size(card_of(runner)), 3), np.uint8)
     return Engine(name, runner, batcher, count, warm_up, finished, together)
 

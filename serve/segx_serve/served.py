@@ -10,9 +10,10 @@ from segx_core.runner import ClassMap, UInt8
 from segx_serve import tally
 from segx_serve.admission import FullError
 from segx_serve.job import Job, Payload
-from segx_serve.models import CPU, Model
+from segx_serve.models import Model
 from segx_serve.oip.service import BatchStatistics, Duration, IndexEntry, ModelInfo, ModelStatistics
 from segx_serve.service import Service
+from segx_serve.settings import on_gpu
 
 _WIDE = 256  # classes past which a map needs 16 bits
 _NOTHING = Payload(b"", "")
@@ -63,7 +64,6 @@ class Served:
         catalog, settings = self._service.catalog, self._service.settings
         found = catalog.find(model, version)
         card = found.card
-        on_cpu = found.provider == CPU
         return ModelInfo(
             name=found.name,
             versions=tuple(reversed(catalog.versions(model))),
@@ -74,8 +74,8 @@ class Served:
             platform="segx_runner" if found.provider == "custom" else "onnx_onnxv1",
             max_batch=settings.max_batch,
             max_wait_us=round(settings.max_wait_ms * 1000),
-            engines=settings.engine_threads(on_cpu),
-            gpu=found.provider.startswith(("CUDA", "Tensorrt")),
+            engines=settings.engine_threads(found.provider),
+            gpu=on_gpu(found.provider),
             parameters={"provider": found.provider, "precision": found.precision},
         )
 

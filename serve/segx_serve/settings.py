@@ -15,6 +15,10 @@ from segx_core.cores import cores
 from segx_core.errors import ConfigError
 from segx_serve.tls import Tls
 
+CPU = "CPUExecutionProvider"
+GPU_BATCHES = 2
+"""Batches on their way at once on a GPU: one is copied while the other is computed."""
+_SHAPE = re.compile(r"0*([1-9]\d{0,4})x0*([1-9]\d{0,4})")
 _UNITS = {
     "": 1, "b": 1,
     "k": 10**3, "kb": 10**3, "kib": 2**10,
@@ -59,11 +63,17 @@ class Settings(BaseModel):
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long requests in flight may take to end after SIGTERM."""
     engines: int | None = Field(default=None, ge=1)
-    """Engine threads a model. None: one per core for a model on the CPU provider, else one."""
+    """Engine threads a model. None: one per core for a model on the CPU provider, on a GPU two, else one."""
     threads: int | None = Field(default=None, ge=1)
     """ONNX Runtime threads inside one engine. None: cores / engines."""
     codecs: int | None = Field(default=None, ge=1)
     """Threads that decode pictures and encode answers. None: one per core, at most 8."""
+    gpu_mem_limit: int | None = Field(default=None, ge=1)
+    """Most bytes on the GPU that each session may take for what it computes. None: all there are."""
+    cuda_graphs: tuple[tuple[int, int], ...] = ()
+    """(height, width) of pictures whose runs are recorded on the GPU and replayed; see graphs.py."""
+    trt_cache: Path | None = None
+    """Folder where engines that TensorRT has built are kept, by the content of the model file."""
     api_key_file: Path | None = None
     """Keys that may use and manage the service; None: everybody may use it, see `admin`."""
     admin: bool = False
@@ -120,9 +130,11 @@ class Settings(BaseModel):
         """Threads that decode and encode."""
         return self.codecs or min(cores(), 8)
 
-    def engine_threads(self, on_cpu: bool) -> int:
-        """Engine threads of one model."""
-        return self.engines or (cores() if on_cpu else 1)
+    def engine_threads(self, provider: str) -> int:
+        """Engine threads of one model on a provider, by ONNX Runtime's name, or "custom"."""
+        if self.engines:
+            return self.engines
+        return cores() if provider == CPU else GPU_BATCHES if on_gpu(provider) else 1
 
 
 def build_settings(**values: Any) -> Settings:
@@ -156,3 +168,20 @@ def parse_size(text: str) -> int:
     if size < 1:
         raise ConfigError("a size of at least 1", f"'{text}'")
     return size
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """`512x768` -> (height, width).
+
+    Raises:
+        ConfigError: something else.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise ConfigError("a size of pictures as HEIGHTxWIDTH, for example 512x768", f"'{text}'")
+    return int(match[1]), int(match[2])
+
+
+def on_gpu(provider: str) -> bool:
+    """Whether ONNX Runtime's provider of this name computes on an NVIDIA GPU."""
+    return provider.startswith(("CUDA", "Tensorrt"))

@@ -244,6 +244,9 @@ class Supervisor:
             own.gauge("segx_processes", {"role": role}, lambda u=usage: len(u))  # type: ignore[misc]
             own.gauge("segx_process_resident_bytes", {"role": role}, lambda u=usage: sum(one[0] for one in u))  # type: ignore[misc]
             own.gauge("segx_process_cpu_seconds", {"role": role}, lambda u=usage: sum(one[1] for one in u))  # type: ignore[misc]
+        on_gpu = [group.gpu_bytes for group in groups if group.gpu_bytes is not None]
+        if on_gpu:
+            own.gauge("segx_gpu_memory_bytes", {}, lambda: sum(on_gpu))
         return own.snapshot()
 
     # ---- changes of models

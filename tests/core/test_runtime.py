@@ -91,3 +91,14 @@ def test_importing_onnxruntime_and_core_warns_of_nothing():
     program = f"import sys; sys.path.insert(0, {str(CORE)!r}); import segx_core.predictor"
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_options_go_to_the_providers_asked_for_alone(tmp_path):
+    (tmp_path / "trial.onnx").write_bytes(runtime._TRIAL)
+    options = {runtime.CUDA: {"gpu_mem_limit": "1048576"}, runtime.TENSORRT: {"trt_engine_cache_enable": "1"}}
+    session = runtime.open_session(tmp_path / "trial.onnx", Session(), [runtime.CPU], provider_options=options)
+    assert session.get_provider_options() == {runtime.CPU: {}}
+    if runtime.trouble(runtime.CUDA) is None:
+        chain = [runtime.CUDA, runtime.CPU]
+        session = runtime.open_session(tmp_path / "trial.onnx", Session(), chain, provider_options=options)
+        assert session.get_provider_options()[runtime.CUDA]["gpu_mem_limit"] == "1048576"

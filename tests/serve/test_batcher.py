@@ -42,6 +42,13 @@ def test_several_engines_share_what_waits() -> None:
     assert [len(jobs) for jobs in drain(batcher)] == [3, 1, 1]
 
 
+def test_engines_that_do_not_share_take_what_they_can() -> None:
+    batcher: Batcher[Work] = Batcher(2, 4, 10**6, shares=False)
+    for _ in range(5):
+        batcher.put(job(4, 4))
+    assert [len(jobs) for jobs in drain(batcher)] == [4, 1]
+
+
 def test_the_oldest_picture_chooses_the_size() -> None:
     batcher: Batcher[Work] = Batcher(1, 2, 10**6)
     order = [job(4, 4), job(8, 8), job(4, 4), job(4, 4), job(8, 8)]

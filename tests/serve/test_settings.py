@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from segx_core.cores import cores
 from segx_core.errors import ConfigError
-from segx_serve.settings import Settings, build_settings, parse_size
+from segx_serve.settings import Settings, build_settings, on_gpu, parse_shape, parse_size
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,23 @@ def test_anything_else_is_refused_with_its_text(text: str) -> None:
         parse_size(text)
 
 
+@given(st.integers(1, 99_999), st.integers(1, 99_999))
+@settings(deadline=None, derandomize=True)
+def test_sizes_of_pictures_are_read(height: int, width: int) -> None:
+    assert parse_shape(f"{height}x{width}") == (height, width)
+
+
+@pytest.mark.parametrize("text", ["", "512", "512x", "x512", "0x512", "512x0", "512X512", "512x512x3", "-1x4", "100000x1"])
+def test_no_size_of_pictures(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"HEIGHTxWIDTH.*'{text}'"):
+        parse_shape(text)
+
+
+def test_settings_survive_the_way_to_another_process() -> None:
+    given_settings = Settings(cuda_graphs=((512, 768), (64, 64)), gpu_mem_limit=2**30)
+    assert Settings(**given_settings.model_dump(mode="json")) == given_settings
+
+
 @given(st.integers(1, 10**15))
 @settings(deadline=None, derandomize=True)
 def test_plain_numbers_mean_themselves(number: int) -> None:
@@ -39,9 +57,13 @@ def test_one_largest_picture_must_fit_into_the_queue() -> None:
 
 
 def test_engines_follow_cores_only_on_the_cpu() -> None:
-    assert Settings().engine_threads(on_cpu=False) == 1
-    assert Settings().engine_threads(on_cpu=True) >= 1
-    assert Settings(engines=3).engine_threads(on_cpu=False) == 3
+    assert Settings().engine_threads("custom") == 1
+    assert Settings().engine_threads("CPUExecutionProvider") == cores()
+    assert Settings().engine_threads("CUDAExecutionProvider") == 2
+    assert Settings().engine_threads("TensorrtExecutionProvider") == 2
+    assert Settings(engines=3).engine_threads("custom") == 3
+    assert on_gpu("CUDAExecutionProvider")
+    assert not on_gpu("CPUExecutionProvider")
 
 
 def test_settings_listen_on_loopback_unless_told() -> None:
