@@ -111,6 +111,8 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
         def on_response_complete(self) -> None:
             # As uvicorn does it, but with one timer for many answers: making and dropping one for each costs more
             # than all else that is done here.
+            if self._cycles and self._cycles[0].response_complete:
+                self._cycles.popleft()
             self.server_state.total_requests += 1
             if self.transport.is_closing():
                 return
@@ -143,11 +145,6 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
             self._fast = None
             self.on_response_complete()
 
-        def on_response_complete(self) -> None:
-            if self._cycles and self._cycles[0].response_complete:
-                self._cycles.popleft()
-            super().on_response_complete()
-
         def send_400_response(self, msg: str) -> None:
             self._give_up()
             if not self.transport.is_closing():
@@ -155,7 +152,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+            self._see_it_read()
 
         def resume_writing(self) -> None:
             if self._unread_due is not None:
@@ -166,7 +163,20 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
         def timeout_keep_alive_handler(self) -> None:
             super().timeout_keep_alive_handler()
             # Closing waits for what was written; a client that reads none of it is not waited for.
-            self._unread_due = self._unread_due or self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+            if self._unread_due is None:
+                self._see_it_read()
+
+        def _see_it_read(self) -> None:
+            """Look again and again whether the client takes what was written, and give up one that takes nothing."""
+            left = self.transport.get_write_buffer_size()
+
+            def look() -> None:
+                if self.transport.get_write_buffer_size() < left:
+                    self._see_it_read()
+                else:
+                    self.transport.abort()
+
+            self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, look)
 
         def _give_up(self) -> None:
             """Nothing can be answered any more. uvicorn tells only the last of several pipelined requests."""
