@@ -109,9 +109,13 @@ class HostGroup:
         """End the host, its queued work done."""
         self.retired = True
         if self.process is not None:
-            await self.process.end(max(1.0, self.settings.drain_seconds) + 2)
+            await self.process.end(self._patience)
         if self._keeper is not None:
             await self._keeper
+
+    @property
+    def _patience(self) -> float:
+        return max(1.0, self.settings.drain_seconds) + 2
 
     async def _keep(self, process: Process) -> None:
         while True:
@@ -129,6 +133,9 @@ class HostGroup:
                 process = await self._launch()
                 try:
                     await asyncio.wait_for(self._loaded(process), self.settings.load_timeout)
+                    if self.retired:  # while it was being started again, when there was nobody to be told
+                        await process.end(self._patience)
+                        return
                     break
                 except (SegxError, TimeoutError) as error:
                     _log.error("models could not be loaded again: %s", error)

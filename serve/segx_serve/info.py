@@ -40,7 +40,18 @@ def ready(catalog: Catalog) -> Reply:
 def server(settings: Settings, oip: Oip) -> Reply:
     """Open Inference Protocol server metadata, with the limits."""
     limits = settings.model_dump(
-        include={"max_body", "max_pixels", "max_queue", "max_queue_bytes", "max_batch", "read_timeout", "deadline_ms"}
+        include={
+            "max_body",
+            "max_pixels",
+            "max_queue",
+            "max_queue_bytes",
+            "max_batch",
+            "max_wait_ms",
+            "max_connections",
+            "read_timeout",
+            "deadline_ms",
+            "run_timeout",
+        }
     )
     return oip.server({"limits": limits})
 

@@ -95,7 +95,9 @@ def _record(
         )
     # Here every run there will be is made before the first request, so every algorithm may be tried.
     graphed = options[runtime.CUDA] | {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-    session = runtime.open_session(path, card.session, [runtime.CUDA, runtime.CPU], 1, provider_options={runtime.CUDA: graphed})
+    session = runtime.open_session(
+        path, card.session, [runtime.CUDA, runtime.CPU], 1, provider_options={runtime.CUDA: graphed}
+    )
     room = min(settings.max_pixels // (height * width) for height, width in shapes)
     counts = batch_sizes(max(1, min(settings.max_batch, room)))
     names = (card.image.name, card.prediction.name)

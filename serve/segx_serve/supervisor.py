@@ -154,6 +154,8 @@ class Supervisor:
             await process.channel.send(self._table())
             for shared in self._shared:
                 await process.channel.send(shared)
+            if self._ending.is_set():  # while it was being started, when there was nobody to be told
+                await process.channel.send({"type": "stop"})
             guard = asyncio.create_task(self._guard(process))
             async for message in process.channel:
                 process.heard = time.monotonic()

@@ -67,9 +67,7 @@ def posted(settings: Settings) -> Node:
     return {
         "400": plain_failure("The body contradicts the protocol or the model; the message says how"),
         "408": plain_failure("The body did not arrive in time"),
-        "413": plain_failure(
-            f"More than {settings.max_body} bytes, too much JSON, or too many or too large pictures"
-        ),
+        "413": plain_failure(f"More than {settings.max_body} bytes, too much JSON, or too many or too large pictures"),
     }
 
 
