@@ -54,7 +54,7 @@ class Cuda:
         buffer = (ctypes.c_uint8 * size).from_address(place.value)
         # The array keeps the buffer, and so its memory, for as long as a view of it is left.
         _free_with(buffer, self._library.cudaFreeHost, place)
-        return np.frombuffer(buffer, np.uint8)
+        return np.frombuffer(memoryview(buffer), np.uint8)
 
     def device(self, size: int) -> Place:
         """`size` bytes on the GPU, freed with the object.

@@ -16,7 +16,7 @@ from segx_serve.buffers import CudaWay
 from segx_serve.cuda import Cuda
 from segx_serve.device import DeviceRunner, batch_sizes
 from segx_serve.graphs import Graphs
-from segx_serve.settings import GPU_BATCHES, Settings
+from segx_serve.settings import Settings
 
 _ON_GPU = (runtime.CUDA, runtime.TENSORRT)
 
@@ -49,7 +49,7 @@ def load(path: Path, settings: Settings, provider: str, card: Path | None, force
     if predictor.provider not in _ON_GPU:
         return predictor
     cuda = Cuda()
-    ways = [CudaWay(cuda) for _ in range(GPU_BATCHES)]
+    ways = [CudaWay(cuda) for _ in range(settings.engine_threads(predictor.provider))]
     graphs = _record(predictor, settings, ways, options) if settings.cuda_graphs else None
     return DeviceRunner(predictor, ways, settings.max_batch, graphs)
 
@@ -94,10 +94,9 @@ def _record(
             "It takes files of segx export, and of a model of fixed size only that size.",
         )
     # Here every run there will be is made before the first request, so every algorithm may be tried.
-    graphed = options[runtime.CUDA] | {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-    session = runtime.open_session(
-        path, card.session, [runtime.CUDA, runtime.CPU], 1, provider_options={runtime.CUDA: graphed}
-    )
+    told = options[runtime.CUDA] | {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    chain = [runtime.CUDA, runtime.CPU]
+    session = runtime.open_session(path, card.session, chain, 1, provider_options={runtime.CUDA: told})
     room = min(settings.max_pixels // (height * width) for height, width in shapes)
     counts = batch_sizes(max(1, min(settings.max_batch, room)))
     names = (card.image.name, card.prediction.name)
