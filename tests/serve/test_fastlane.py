@@ -1,4 +1,4 @@
-"""The fast lane against ASGI, and both against clients that are slow, greedy, broken or gone. Raw sockets throughout."""
+"""The fast lane against ASGI, and both against clients that are slow, greedy, broken or gone. Raw sockets."""
 
 from __future__ import annotations
 
@@ -328,10 +328,8 @@ def test_a_client_that_reads_nothing_is_let_go(kit: SimpleNamespace, serve: Any)
         client.settimeout(30)
         client.connect(("127.0.0.1", running.port))
         # Asks and asks, and takes no answer: the service stops reading, and then gives it up.
-        with pytest.raises((ConnectionError, TimeoutError)) as error:
-            for _ in range(2000):
-                client.sendall(data)
-        assert not isinstance(error.value, TimeoutError)
+        with pytest.raises(ConnectionError):
+            client.sendall(data * 2000)
     kit.until(lambda: "segx_requests_inside 0.0" in running.client.get("/metrics").text)
     assert running.segment(kit.as_png(kit.picture())).status_code == 200
 
