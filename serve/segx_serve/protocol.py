@@ -17,16 +17,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from segx_serve.fastlane import FastCycle, Hot
 
 _MOST_HEADER_BYTES = 64 * 1024
-# An answer that a client does not take within so many seconds after it was written is given up.
-_WRITE_TIMEOUT = 30.0
 
 
-def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Protocol]:
+def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: int) -> type[asyncio.Protocol]:
     """A protocol class for uvicorn.
 
     Args:
         hot: says which requests take the fast lane, and handles them.
         timeout: seconds within which headers, and then the next bytes of a body, must arrive.
+        write_timeout: seconds after which an answer that its client does not take is given up, and the connection.
         max_connections: a further one is answered 503 and closed.
     """
 
@@ -176,7 +175,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
                 else:
                     self.transport.abort()
 
-            self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, look)
+            self._unread_due = self.loop.call_later(write_timeout, look)
 
         def _give_up(self) -> None:
             """Nothing can be answered any more. uvicorn tells only the last of several pipelined requests."""

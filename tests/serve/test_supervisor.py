@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -436,11 +435,11 @@ def test_the_picture_of_a_client_that_hung_up_is_not_run_by_the_host(kit: Simple
         kit.until(lambda: len({_value(front, ran) for front in fronts}) == 1)
     kit.until(lambda: service.metric("segx_requests_inside") == 0)
     before, ran_before = service.metric(line), service.metric(ran)
-    head = f"POST /segment?model=slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = "POST /segment?model=slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
     clients = []
     for _ in range(count):
         clients.append(kit.socket.create_connection(("127.0.0.1", service.port)))
-        clients[-1].sendall(head.encode() + data)
+        clients[-1].sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
     kit.until(lambda: service.metric("segx_requests_inside") == count)
     for one in clients:
         one.close()
@@ -487,7 +486,7 @@ def test_changed_files_are_followed_while_requests_are_answered(kit: SimpleNames
     with started(kit, tmp_path, [folder], 2, drain_seconds=10) as service:
         askers = Askers(service, data, [before, after], "changing")
         steady = Askers(service, data, [before], "breaking", count=1)
-        os.replace(tmp_path / "other.onnx", folder / "changing.onnx")
+        (tmp_path / "other.onnx").replace(folder / "changing.onnx")
         (folder / "breaking.onnx").write_bytes(b"rubbish")
         (folder / "going.onnx").unlink()
         kit.write_model(folder / "coming.onnx", kit.card())

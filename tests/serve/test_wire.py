@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +83,9 @@ def test_a_front_ends_memory_reaches_the_host(pair: tuple[socket.socket, socket.
     rooms.close()
 
 
-@pytest.mark.parametrize("words", [b"", b"segx-1", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"segx-0\0\0" + bytes(16)])
+@pytest.mark.parametrize(
+    "words", [b"", b"segx-1", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"segx-0\0\0" + bytes(16)]
+)
 def test_anybody_else_is_not_welcome(pair: tuple[socket.socket, socket.socket], words: bytes) -> None:
     left, right = pair
     left.sendall(words)
@@ -97,12 +100,16 @@ def test_words_without_their_descriptors_are_refused_and_what_came_is_closed(
 ) -> None:
     left, right = pair
     hello = wire.MAGIC + bytes(16)
-    with open(os.devnull) as file:
+    with Path(os.devnull).open() as file:
         socket.send_fds(left, [hello], [file.fileno()] * count)
-        before = len(os.listdir("/proc/self/fd"))
+        before = _open_files()
         with pytest.raises(ConnectionError):
             wire.welcome(right)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert _open_files() == before
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def test_element_types() -> None:
