@@ -4,13 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types check install install-dev clean
+SEED ?= 1
+
+.PHONY: demo test contract lint types check install install-dev clean
 
 demo: $(VENV)/.train
 	$(BIN)/segx demo
 
 test: $(VENV)/.dev lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# The service against its own document, for minutes instead of seconds.
+contract: $(VENV)/.dev
+	SEGX_CONTRACT_EXAMPLES=500 SEGX_CONTRACT_SEED=$(SEED) $(BIN)/python -m pytest tests/serve/test_contract.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

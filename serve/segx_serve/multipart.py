@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _MOST_PARTS = 32
+# The parser warns of every broken form. Its client is told; no client decides how much stands in the log.
+_UNHEARD = logging.Logger("forms", logging.CRITICAL)
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ def parse(body: bytes, content_type: str) -> list[Part]:
     reader = _Reader()
     try:
         parser = MultipartParser(boundary, reader.callbacks())
+        parser.logger = _UNHEARD
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as error:

@@ -58,3 +58,9 @@ def test_broken_forms_are_refused(body: bytes, media_type: str) -> None:
 def test_rubbish_is_refused_and_nothing_else_happens(body: bytes) -> None:
     with pytest.raises(RefusalError):
         parse(b"--AaB03x" + body, TYPE)
+
+
+def test_a_broken_form_writes_nothing_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"), pytest.raises(RefusalError, match="complete"):
+        parse(b"--AaB03x\r\nContent-Disposition: form\rged\r\n\r\nx\r\n--AaB03x--\r\n", TYPE)
+    assert caplog.records == []

@@ -32,6 +32,10 @@ _ABOUT_INFER = (
     "(Content-Encoding) and answered with (Accept-Encoding)."
 )
 
+_EXAMPLE: Node = {
+    "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 2, 3], "data": [250, 250, 250, 0, 90, 180]}]
+}
+
 
 def paths(models: Mapping[str, Sequence[str]], settings: Settings) -> Node:
     """The routes."""
@@ -101,7 +105,7 @@ def _of_model(settings: Settings, path: str, suffix: str, parameters: list[Node]
                     "required": True,
                     "description": "Either pictures of one size (`image`) or picture files (`encoded`).",
                     "content": {
-                        "application/json": {"schema": ref("InferRequest")},
+                        "application/json": {"schema": ref("InferRequest"), "example": _EXAMPLE},
                         "application/octet-stream": {"schema": BINARY},
                     },
                 },
