@@ -23,7 +23,7 @@ from segx_core.errors import SegxError
 from segx_serve import tally
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
-from segx_serve.process import Backoff, Process
+from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found, Repository
 from segx_serve.settings import Settings
 from segx_serve.tally import Snapshot, Tally
@@ -143,7 +143,15 @@ class Supervisor:
         backoff = Backoff()
         while not self._ending.is_set():
             start = {"type": "start", "settings": self._front_settings.model_dump(mode="json")}
-            process = slot.process = await Process.start("segx_serve.front", start, [slot.listener])
+            try:
+                process = slot.process = await Process.start("segx_serve.front", start, [slot.listener])
+            except OSError as error:
+                _log.error("a front-end could not be started: %s", error)
+                await wait_for(self._ending, backoff.after(0))
+                continue
+            if self._ending.is_set():
+                # The end came while there was no process that it could have been told to.
+                process.kill()
             await process.channel.send(self._table())
             guard = asyncio.create_task(self._guard(process))
             async for message in process.channel:
@@ -160,7 +168,7 @@ class Supervisor:
                 return
             slot.restarts += 1
             _log.error("a front-end %s and is started again", how)
-            await asyncio.sleep(backoff.after(time.monotonic() - process.began))
+            await wait_for(self._ending, backoff.after(time.monotonic() - process.began))
 
     def _hear(self, slot: FrontSlot, process: Process, message: Message) -> None:
         match message["type"]:

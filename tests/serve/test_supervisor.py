@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -518,6 +519,26 @@ def test_children_end_with_a_supervisor_that_was_killed(kit: SimpleNamespace, tm
         gone, alive = psutil.wait_procs(children, timeout=30)
         assert not alive
         assert len(gone) == 3
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1, 0.4])
+def test_the_end_may_come_in_the_middle_of_a_new_beginning(kit: SimpleNamespace, tmp_path: Path, pause: float) -> None:
+    model = kit.write_model(tmp_path / "tiny.onnx", kit.card())
+    with started(kit, tmp_path, [model], 1, drain_seconds=2) as service:
+        supervisor = psutil.Process(service.supervisor.pid)
+        for one in supervisor.children():
+            one.kill()
+        time.sleep(pause)  # whatever is being started again by then
+        service.supervisor.terminate()
+        family: set[psutil.Process] = set()
+        while service.supervisor.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family |= set(supervisor.children(recursive=True))
+            time.sleep(0.005)
+        out, _ = service.supervisor.communicate(timeout=30)
+        assert (service.supervisor.returncode, out) == (0, b"returned\n"), service.log.read_text()
+        assert not psutil.wait_procs(list(family), timeout=30)[1]
+        assert "Traceback" not in service.log.read_text()
 
 
 def test_what_was_accepted_before_the_end_is_answered(kit: SimpleNamespace, tmp_path: Path) -> None:
