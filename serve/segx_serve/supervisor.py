@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from segx_core.errors import SegxError
+from segx_core.errors import ModelError, SegxError
 from segx_serve import tally
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
@@ -262,6 +262,10 @@ class Supervisor:
             raise KeyError(name)
         group = self._group(found)
         await group.start()
+        failed = [entry for entry in group.entries if entry.failure]
+        if failed:
+            await group.stop()
+            raise ModelError("a model that runs", f"{failed[0].found.path.name}: {failed[0].failure}")
         old = [pair for pair in self._entries if pair[0].found.name == name]
         self._entries = [pair for pair in self._entries if pair[0].found.name != name]
         self._entries += [(entry, group) for entry in group.entries]

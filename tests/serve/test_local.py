@@ -107,6 +107,20 @@ def test_a_broken_file_changes_nothing(kit: SimpleNamespace, tmp_path: Path) -> 
         with_service(tmp_path, what)
 
 
+def test_a_file_that_opens_but_cannot_run_changes_nothing(kit: SimpleNamespace, tmp_path: Path) -> None:
+    path = kit.write_model(tmp_path / "m.onnx", kit.card())
+
+    async def what(service: FileService) -> None:
+        kit.write_failing_model(path, kit.card())
+        with pytest.raises(RefusalError, match="warm-up") as error:
+            await service.load("m")
+        assert (error.value.status, error.value.code) == (400, "model_broken")
+        assert (await ask(service, kit.picture(1), "m") == expected(kit.picture(1), 64)).all()
+        assert len(service.parts) == 1
+
+    with_service(tmp_path, what)
+
+
 def test_models_come_and_go(kit: SimpleNamespace, tmp_path: Path) -> None:
     kit.write_model(tmp_path / "first.onnx", kit.card())
 

@@ -475,7 +475,7 @@ def test_a_host_that_stands_still_holds_nobody_for_ever(
 def test_changed_files_are_followed_while_requests_are_answered(kit: SimpleNamespace, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in ("changing", "breaking", "going"):
+    for name in ("changing", "breaking", "failing", "going"):
         kit.write_model(folder / f"{name}.onnx", kit.card())
     pixels = kit.picture(9)
     old = Predictor.load(folder / "changing.onnx", provider="cpu", threads=1)
@@ -489,21 +489,24 @@ def test_changed_files_are_followed_while_requests_are_answered(kit: SimpleNames
         steady = Askers(service, data, [before], "breaking", count=1)
         (tmp_path / "other.onnx").replace(folder / "changing.onnx")
         (folder / "breaking.onnx").write_bytes(b"rubbish")
+        kit.write_failing_model(folder / "failing.onnx", kit.card())
         (folder / "going.onnx").unlink()
         kit.write_model(folder / "coming.onnx", kit.card())
         kit.until(lambda: service.segment(data, "changing").content == after)
         kit.until(lambda: service.segment(data, "coming").status_code == 200)
         kit.until(lambda: service.segment(data, "going").status_code == 404)
-        kit.until(lambda: "model 'breaking' changed on disk and is not taken" in service.log.read_text())
+        for name in ("breaking", "failing"):
+            kit.until(lambda name=name: f"model '{name}' changed on disk and is not taken" in service.log.read_text())
         with connections(service) as fronts:
             for front in fronts:  # both of them have switched
                 front.request("POST", "/segment?model=changing", data, {"Content-Type": "image/png"})
                 assert front.getresponse().read() == after
         assert set(askers.end()) == {200}
         assert set(steady.end()) == {200}
-        assert service.segment(data, "breaking").content == before
+        for name in ("breaking", "failing"):
+            assert service.segment(data, name).content == before
         told = {one["name"]: one["classes"] for one in service.client.get("/models").json()["models"]}
-        assert set(told) == {"changing", "breaking", "coming"}
+        assert set(told) == {"changing", "breaking", "failing", "coming"}
         assert told["changing"] == ["dark", "light"]
         assert service.ready() == 200
         # One host for what came from the start, one for each model that was loaded later.
