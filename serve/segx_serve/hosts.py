@@ -15,7 +15,7 @@ from typing import Any
 
 from segx_core import errors
 from segx_core.errors import ModelError, SegxError
-from segx_serve.process import Backoff, Process
+from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found
 from segx_serve.settings import Settings
 
@@ -75,9 +75,9 @@ class HostGroup:
     """Seconds the host's oldest run has taken, as it last said."""
     gpu_bytes: int | None = None
     """GPU memory the host uses, as it last said."""
-    retired: bool = False
     _starts: int = 0
     _keeper: asyncio.Task[None] | None = None
+    _end: asyncio.Event = field(default_factory=asyncio.Event)
     _backoff: Backoff = field(default_factory=Backoff)
 
     async def start(self) -> None:
@@ -107,7 +107,7 @@ class HostGroup:
 
     async def stop(self) -> None:
         """End the host, its queued work done."""
-        self.retired = True
+        self._end.set()
         if self.process is not None:
             await self.process.end(self._patience)
         if self._keeper is not None:
@@ -122,22 +122,25 @@ class HostGroup:
             await self._listen(process)
             how = await process.wait()
             self.process = None
-            if self.retired:
+            if self._end.is_set():
                 return
             self._lost(how)
+            began = process.began
             while True:
-                await asyncio.sleep(self._backoff.after(time.monotonic() - process.began))
-                if self.retired:
+                await wait_for(self._end, self._backoff.after(time.monotonic() - began))
+                if self._end.is_set():
                     return
                 self.restarts += 1
-                process = await self._launch()
+                began = time.monotonic()
                 try:
-                    await asyncio.wait_for(self._loaded(process), self.settings.load_timeout)
-                    if self.retired:  # while it was being started again, when there was nobody to be told
-                        await process.end(self._patience)
+                    process = await self._launch()
+                    if self._end.is_set():
+                        # `stop` came while there was no process that it could have told.
+                        await self._drop(process)
                         return
+                    await asyncio.wait_for(self._loaded(process), self.settings.load_timeout)
                     break
-                except (SegxError, TimeoutError) as error:
+                except (SegxError, OSError) as error:  # too long, or the system has no process to give
                     _log.error("models could not be loaded again: %s", error)
                     await self._drop(process)
                     self._lost(f"could not be loaded again: {error}")

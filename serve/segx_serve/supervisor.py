@@ -19,13 +19,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from segx_core.errors import SegxError
+from segx_core.errors import ModelError, SegxError
 from segx_serve import tally
 from segx_serve.admission import Board
 from segx_serve.arena import anonymous_file
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
-from segx_serve.process import Backoff, Process
+from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found, Key, Repository, changes
 from segx_serve.settings import Settings
 from segx_serve.tally import Snapshot, Tally
@@ -150,12 +150,18 @@ class Supervisor:
                 "fronts": len(self._slots),
             }
             inherited = [slot.listener.fileno(), self._board_fd]
-            process = slot.process = await Process.start("segx_serve.front", start, inherited)
+            try:
+                process = slot.process = await Process.start("segx_serve.front", start, inherited)
+            except OSError as error:
+                _log.error("a front-end could not be started: %s", error)
+                await wait_for(self._ending, backoff.after(0))
+                continue
+            if self._ending.is_set():
+                # The end came while there was no process that it could have been told to.
+                process.kill()
             await process.channel.send(self._table())
             for shared in self._shared:
                 await process.channel.send(shared)
-            if self._ending.is_set():  # while it was being started, when there was nobody to be told
-                await process.channel.send({"type": "stop"})
             guard = asyncio.create_task(self._guard(process))
             async for message in process.channel:
                 process.heard = time.monotonic()
@@ -172,7 +178,7 @@ class Supervisor:
                 return
             slot.restarts += 1
             _log.error("a front-end %s and is started again", how)
-            await asyncio.sleep(backoff.after(time.monotonic() - process.began))
+            await wait_for(self._ending, backoff.after(time.monotonic() - process.began))
 
     def _hear(self, slot: FrontSlot, process: Process, message: Message) -> None:
         match message["type"]:
@@ -280,6 +286,10 @@ class Supervisor:
             raise KeyError(name)
         group = self._group(found)
         await group.start()
+        failed = [entry for entry in group.entries if entry.failure]
+        if failed:
+            await group.stop()
+            raise ModelError("a model that runs", f"{failed[0].found.path.name}: {failed[0].failure}")
         old = [pair for pair in self._entries if pair[0].found.name == name]
         self._entries = [pair for pair in self._entries if pair[0].found.name != name]
         self._entries += [(entry, group) for entry in group.entries]
