@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,7 @@ def test_every_answer_carries_an_id_and_the_security_headers(kit: SimpleNamespac
     answers += [brightness.segment(kit.as_png(kit.picture())), brightness.segment(b"x")]
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
     for answer in answers:
+        assert parsedate_to_datetime(answer.headers["date"]).tzinfo is UTC
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert not [name for name in answer.headers if name.startswith("access-control")]

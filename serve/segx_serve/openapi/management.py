@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from segx_serve.openapi.parts import Node, array, json_answer, operation, path_parameter, plain_failure, record, ref
-from segx_serve.openapi.protocol import any_model, json_body, posted
+from segx_serve.openapi.parts import (
+    NAME,
+    Node,
+    array,
+    json_answer,
+    operation,
+    path_parameter,
+    plain_failure,
+    record,
+    ref,
+)
+from segx_serve.openapi.protocol import posted
 from segx_serve.settings import Settings
 
 _MODELS = "Protocol: repository"
@@ -12,7 +22,7 @@ TAGS: list[Node] = [
     {"name": _MODELS, "description": "Which models there are; loading and unloading them."},
     {"name": _MEMORY, "description": "Tensors that programs on the service's machine pass through shared memory."},
 ]
-_NAME = 200
+_LONGEST = 200
 _DONE = json_answer("Done", {"type": "object", "maxProperties": 0})
 
 
@@ -27,7 +37,7 @@ def paths(settings: Settings) -> Node:
                 _MODELS,
                 {**posted(settings), "200": json_answer("The models", array(ref("IndexEntry")))},
                 plain=True,
-                body=json_body(
+                body=_optional(
                     "With `ready` true only models that can be used.",
                     record(("ready",), ready={"type": "boolean"}),
                 ),
@@ -42,11 +52,11 @@ def paths(settings: Settings) -> Node:
 def _change(settings: Settings, verb: str, summary: str) -> Node:
     nothing = {"type": ["object", "null"], "maxProperties": 0}
     body = {
-        "Load": json_body(
+        "Load": _optional(
             "No `parameters`: files and configuration are the service's own.",
             record(("parameters",), parameters=nothing),
         ),
-        "Unload": json_body("Nothing in it changes anything.", {"type": "object"}),
+        "Unload": _optional("Nothing in it changes anything.", {"type": "object"}),
     }
     return operation(
         settings,
@@ -61,9 +71,14 @@ def _change(settings: Settings, verb: str, summary: str) -> Node:
         },
         scope="admin",
         plain=True,
-        parameters=[any_model()],
+        parameters=[path_parameter("model", "The model's name; it need not be served now.", NAME)],
         body=body[verb],
     )
+
+
+def _optional(description: str, schema: Node) -> Node:
+    """A body in JSON that may be left out."""
+    return {"required": False, "description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _memory(settings: Settings) -> Node:
@@ -72,8 +87,8 @@ def _memory(settings: Settings) -> Node:
     listed = {"200": json_answer("The regions", array(ref("Region")))}
     listed_one = {**listed, "404": plain_failure(missing)}
     told = {"404": plain_failure("No such object" if offered else missing)}
-    region = path_parameter("region", "The region's name.", **{"pattern": "^[^/]+$"})
-    new_region = path_parameter("region", "The region's new name.", **{"pattern": "^[^/]+$", "maxLength": _NAME})
+    region = path_parameter("region", "The region's name.", NAME)
+    new_region = path_parameter("region", "The region's new name.", {**NAME, "maxLength": _LONGEST})
     register = {
         "required": True,
         "description": "Where the region lies.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from segx_serve.settings import Settings
@@ -13,6 +13,8 @@ Scope = Literal["none", "use", "admin"]
 TEXT: Node = {"type": "string"}
 COUNT: Node = {"type": "integer", "minimum": 0}
 FLAG: Node = {"type": "boolean"}
+NAME: Node = {"type": "string", "pattern": "^[^/]+$"}
+"""What fits between two slashes of a path."""
 BINARY: Node = {"type": "string", "format": "binary"}
 _CHALLENGE = 'Bearer realm="segx"'
 
@@ -77,9 +79,8 @@ def operation(
     }
 
 
-def path_parameter(name: str, description: str, known: Sequence[str] = (), **more: Any) -> Node:
-    """A piece of the path; one of `known` where that is not empty."""
-    schema = {**TEXT, "minLength": 1, **({"enum": list(known)} if known else {}), **more}
+def path_parameter(name: str, description: str, schema: Node) -> Node:
+    """A piece of the path."""
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
@@ -107,6 +108,12 @@ def failure(description: str) -> Node:
 def plain_failure(description: str) -> Node:
     """A refusal as the Open Inference Protocol writes it."""
     return json_answer(description, ref("PlainError"))
+
+
+def one_of(known: Iterable[str]) -> Node:
+    """A text that is one of these, any text where there are none."""
+    words = sorted(known)
+    return {**TEXT, "enum": words} if words else TEXT
 
 
 def required_header(description: str, schema: Node) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from segx_serve.openapi.parts import (
@@ -11,6 +12,7 @@ from segx_serve.openapi.parts import (
     Scope,
     answer,
     json_answer,
+    one_of,
     operation,
     path_parameter,
     plain_failure,
@@ -160,19 +162,8 @@ def _get(settings: Settings, name: str, summary: str, tag: str, good: Node, scop
 
 
 def _model(models: Mapping[str, Sequence[str]]) -> Node:
-    return path_parameter("model", "The model's name.", list(models))
+    return path_parameter("model", "The model's name.", one_of(models))
 
 
 def _version(models: Mapping[str, Sequence[str]]) -> Node:
-    versions = sorted({version for all_of_one in models.values() for version in all_of_one})
-    return path_parameter("version", "The model's version.", versions)
-
-
-def any_model() -> Node:
-    """A model that need not be served now."""
-    return path_parameter("model", "The model's name.", **{"pattern": "^[^/]+$"})
-
-
-def json_body(description: str, schema: Node) -> Node:
-    """A body in JSON that may be left out."""
-    return {"required": False, "description": description, "content": {"application/json": {"schema": schema}}}
+    return path_parameter("version", "The model's version.", one_of(set(chain.from_iterable(models.values()))))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from segx_serve.openapi.parts import BINARY, TEXT, Node, answer, failure, operation, ref
+from segx_serve.openapi.parts import BINARY, TEXT, Node, answer, failure, one_of, operation, ref
 from segx_serve.settings import Settings
 
 _TAG = "Segmentation"
@@ -40,20 +41,14 @@ def paths(models: Mapping[str, Sequence[str]], settings: Settings) -> Node:
 
 
 def _parameters(models: Mapping[str, Sequence[str]]) -> list[Node]:
-    versions = sorted({version for all_of_one in models.values() for version in all_of_one})
+    versions = set(chain.from_iterable(models.values()))
     choices = {
-        "model": (list(models), "Which model. Optional when only one is served.", len(models) > 1),
-        "version": (versions, "Which version of the model; the newest when left out.", False),
+        "model": (one_of(models), "Which model. Optional when only one is served.", len(models) > 1),
+        "version": (one_of(versions), "Which version of the model; the newest when left out.", False),
     }
     return [
-        {
-            "name": name,
-            "in": "query",
-            "required": required,
-            "description": about,
-            "schema": {**TEXT, **({"enum": known} if known else {})},
-        }
-        for name, (known, about, required) in choices.items()
+        {"name": name, "in": "query", "required": required, "description": about, "schema": schema}
+        for name, (schema, about, required) in choices.items()
     ]
 
 
