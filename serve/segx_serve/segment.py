@@ -74,14 +74,16 @@ class Segment:
                 if self._desk.admission.full:
                     raise FullError("requests")
                 body = await read_body(request, ticket, settings.max_body, settings.read_timeout)
+                # Looked up again: while a slow body arrived, another version may have taken the model's place.
+                model = self._model(request)
                 if plan.form is not None:
-                    return await self._one(request, plan.model, plan.form, plan.gzip, body, plan.media_type, ticket)
+                    return await self._one(request, model, plan.form, plan.gzip, body, plan.media_type, ticket)
                 parts = _parts(body, request)
                 if len(parts) > 1:
-                    return await self._several(request, plan.model, parts, ticket)
+                    return await self._several(request, model, parts, ticket)
                 form = self._form(request.header(b"accept"))
                 (part,) = parts
-                return await self._one(request, plan.model, form, plan.gzip, part.data, part.media_type, ticket)
+                return await self._one(request, model, form, plan.gzip, part.data, part.media_type, ticket)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 
@@ -96,14 +98,15 @@ class Segment:
         """As `__call__`, for a body that is there already; `answer` gets the reply, None where nobody is left.
 
         Raises:
-            RefusalError: an empty body, or too much to do.
+            RefusalError: an empty body, too much to do, or the model went while the body arrived.
         """
         form = plan.form
         assert form is not None
+        model = self._model(request)
 
         def done(call: Call) -> None:
             try:
-                reply: Reply | None = self._reply(request, plan.model, call, plan.media_type)
+                reply: Reply | None = self._reply(request, model, call, plan.media_type)
             except RefusalError as refusal:
                 reply = refusal.reply()
             except ClientGoneError:
@@ -113,8 +116,8 @@ class Segment:
         if not body:
             raise _empty()
         try:
-            encode = form.build(plan.model, plan.gzip)
-            return self._desk.start(plan.model, [body], ticket, encode, form.light, done)
+            encode = form.build(model, plan.gzip)
+            return self._desk.start(model, [body], ticket, encode, form.light, done)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 
