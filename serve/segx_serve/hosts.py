@@ -75,6 +75,8 @@ class HostGroup:
     """Seconds the host's oldest run has taken, as it last said."""
     retired: bool = False
     _starts: int = 0
+    _loading: bool = False
+    """Whether the process has yet to say that its models are there; it hears nothing before."""
     _keeper: asyncio.Task[None] | None = None
     _backoff: Backoff = field(default_factory=Backoff)
 
@@ -106,10 +108,14 @@ class HostGroup:
     async def stop(self) -> None:
         """End the host, its queued work done."""
         self.retired = True
-        if self.process is not None:
+        if self.process is not None and not self._loading:
             await self.process.end(max(1.0, self.settings.drain_seconds) + 2)
+        elif self.process is not None:
+            self.process.kill()
+        elif self._keeper is not None:
+            self._keeper.cancel()  # it waits before it starts another one
         if self._keeper is not None:
-            await self._keeper
+            await asyncio.wait([self._keeper])
 
     async def _keep(self, process: Process) -> None:
         while True:
@@ -124,13 +130,19 @@ class HostGroup:
                 if self.retired:
                     return
                 self.restarts += 1
-                process = await self._launch()
+                try:
+                    process = await self._launch()
+                except OSError as error:
+                    _log.error("no process could be started to run models: %s", error)
+                    continue
                 try:
                     await asyncio.wait_for(self._loaded(process), self.settings.load_timeout)
                     break
                 except (SegxError, TimeoutError) as error:
                     _log.error("models could not be loaded again: %s", error)
                     await self._drop(process)
+                    if self.retired:
+                        return
                     self._lost(f"could not be loaded again: {error}")
 
     async def _launch(self) -> Process:
@@ -142,6 +154,8 @@ class HostGroup:
             "path": str(self._path),
             "provider": self.provider,
             "force": self.force,
+            # Started again it serves what it can: one file that was spoilt meanwhile must not take the others along.
+            "strict": self._starts == 1,
             "models": [
                 {
                     "key": entry.key,
@@ -153,6 +167,7 @@ class HostGroup:
             ],
         }
         self.process = await Process.start("segx_serve.host", start)
+        self._loading = True
         return self.process
 
     async def _loaded(self, process: Process) -> None:
@@ -163,11 +178,16 @@ class HostGroup:
                 case "loaded":
                     for entry in self.entries:
                         (told,) = [one for one in message["models"] if one["key"] == entry.key]
+                        if "broken" in told:
+                            _log.error("model '%s' could not be loaded again: %s", entry.found.name, told["broken"])
+                            entry.failure, entry.state = "it could not be loaded again; the log says why", "failed"
+                            continue
                         entry.about, entry.provider = told["about"], told["provider"]
                         entry.size_bytes, entry.describe = told["size_bytes"], told["describe"]
                         entry.failure = told["failure"]
                         entry.state = "failed" if entry.failure else "ready"
                         entry.host = str(self._path)
+                    self._loading = False
                     self.changed()
                     return
         how = await process.wait()
