@@ -151,19 +151,26 @@ class Host:
         self._engines: dict[int, Engine[HostWork]] = {}
         self._on_gpu = False
 
-    async def run(self, models: list[dict[str, Any]], provider: str, force: bool) -> None:
-        """Load the models, say so, and work until the supervisor says to end or is gone."""
+    async def run(self, models: list[dict[str, Any]], provider: str, force: bool, strict: bool) -> None:
+        """Load the models, say so, and work until the supervisor says to end or is gone.
+
+        Args:
+            strict: whether one broken model is the end of all; else only the others are served.
+        """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(self._path))
         listener.listen(64)
         threading.Thread(target=self._accept, args=(listener,), name="segx-accept", daemon=True).start()
-        loaded = []
+        loaded: list[dict[str, Any]] = []
         for model in models:
             try:
                 loaded.append(await self._load(model, provider, force))
             except SegxError as error:
-                await self._channel.send({"type": "broken", "model": model, "error": describe(error)})
-                return
+                good = any("broken" not in one for one in loaded)
+                if strict or (model is models[-1] and not good):
+                    await self._channel.send({"type": "broken", "model": model, "error": describe(error)})
+                    return
+                loaded.append({**model, "broken": str(error)})
         await self._channel.send({"type": "loaded", "models": loaded})
         beat = asyncio.create_task(self._beat())
         async for message in self._channel:
@@ -247,7 +254,7 @@ async def _main(fd: int) -> None:
     log = logs.configure(settings.log_format, "info", "host")
     try:
         host = Host(settings, channel, Path(start["path"]))
-        await host.run(start["models"], start["provider"], start["force"])
+        await host.run(start["models"], start["provider"], start["force"], start["strict"])
     finally:
         log.close()
 

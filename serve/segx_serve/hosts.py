@@ -76,6 +76,8 @@ class HostGroup:
     gpu_bytes: int | None = None
     """GPU memory the host uses, as it last said."""
     _starts: int = 0
+    _loading: bool = False
+    """Whether the process has yet to say that its models are there; it hears nothing before."""
     _keeper: asyncio.Task[None] | None = None
     _end: asyncio.Event = field(default_factory=asyncio.Event)
     _backoff: Backoff = field(default_factory=Backoff)
@@ -108,10 +110,12 @@ class HostGroup:
     async def stop(self) -> None:
         """End the host, its queued work done."""
         self._end.set()
-        if self.process is not None:
+        if self.process is not None and not self._loading:
             await self.process.end(self._patience)
+        elif self.process is not None:
+            self.process.kill()
         if self._keeper is not None:
-            await self._keeper
+            await asyncio.wait([self._keeper])
 
     @property
     def _patience(self) -> float:
@@ -143,6 +147,8 @@ class HostGroup:
                 except (SegxError, OSError) as error:  # too long, or the system has no process to give
                     _log.error("models could not be loaded again: %s", error)
                     await self._drop(process)
+                    if self._end.is_set():
+                        return
                     self._lost(f"could not be loaded again: {error}")
 
     async def _launch(self) -> Process:
@@ -154,6 +160,8 @@ class HostGroup:
             "path": str(self._path),
             "provider": self.provider,
             "force": self.force,
+            # Started again it serves what it can: one file that was spoilt meanwhile must not take the others along.
+            "strict": self._starts == 1,
             "models": [
                 {
                     "key": entry.key,
@@ -165,6 +173,7 @@ class HostGroup:
             ],
         }
         self.process = await Process.start("segx_serve.host", start)
+        self._loading = True
         return self.process
 
     async def _loaded(self, process: Process) -> None:
@@ -175,11 +184,16 @@ class HostGroup:
                 case "loaded":
                     for entry in self.entries:
                         (told,) = [one for one in message["models"] if one["key"] == entry.key]
+                        if "broken" in told:
+                            _log.error("model '%s' could not be loaded again: %s", entry.found.name, told["broken"])
+                            entry.failure, entry.state = "it could not be loaded again; the log says why", "failed"
+                            continue
                         entry.about, entry.provider = told["about"], told["provider"]
                         entry.size_bytes, entry.describe = told["size_bytes"], told["describe"]
                         entry.failure = told["failure"]
                         entry.state = "failed" if entry.failure else "ready"
                         entry.host = str(self._path)
+                    self._loading = False
                     self.changed()
                     return
         how = await process.wait()

@@ -15,6 +15,7 @@ from segx_core.errors import SetupError
 from segx_serve.app import App
 from segx_serve.protocol import protocol
 from segx_serve.settings import Settings
+from segx_serve.surroundings import end_signals
 
 _BACKLOG = 2048
 
@@ -82,7 +83,7 @@ def ends_on_signals(server: uvicorn.Server) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in end_signals()}
     try:
         yield
     finally:

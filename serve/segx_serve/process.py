@@ -31,6 +31,9 @@ class Process:
         Args:
             start: the first thing it is told.
             inherited: file descriptors that it gets too; their numbers follow the channel's among its arguments.
+
+        Raises:
+            OSError: the system has no room for another process.
         """
         ours, theirs = socket.socketpair()
         fds = [theirs.fileno(), *inherited]
@@ -45,6 +48,9 @@ class Process:
                 # A group of its own: Ctrl-C at the terminal is the supervisor's to deal with.
                 start_new_session=True,
             )
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         channel = await Channel.over(ours)

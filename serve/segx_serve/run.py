@@ -16,6 +16,7 @@ from segx_serve.door import Door
 from segx_serve.listen import bind, ends_on_signals, make_server, url
 from segx_serve.repository import Repository
 from segx_serve.settings import Settings
+from segx_serve.surroundings import open_standard_streams
 from segx_serve.tally import Tally
 
 
@@ -41,6 +42,7 @@ def serve(
         ModelError: a file that cannot be used, or was rejected by its gate.
         SetupError: the port is taken or not allowed, or the provider is not there.
     """
+    open_standard_streams()
     settings = settings or Settings()
     files = [path for path in models if not path.is_dir()]
     shared = {path: card_for(path, card, len(files)) for path in files} if card else {}

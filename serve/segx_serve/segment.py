@@ -41,6 +41,8 @@ class Plan:
     """Writes the answer in that form."""
     gzip: bool
     """Whether the client takes gzip."""
+    serial: int
+    """The catalogue's when it was made."""
 
 
 class Segment:
@@ -65,7 +67,9 @@ class Segment:
         media_type = _media_type(request)
         gzip = b"gzip" in request.headers.get(b"accept-encoding", b"").lower()
         form = None if media_type == _FORM else answers.choose(request.header(b"accept"))
-        return Plan(model, media_type, form, None if form is None else form.build(model, gzip), gzip)
+        return Plan(
+            model, media_type, form, None if form is None else form.build(model, gzip), gzip, self._catalog.serial
+        )
 
     async def __call__(self, request: Request) -> Reply:
         """Answer one request.
@@ -81,14 +85,16 @@ class Segment:
                 if self._desk.admission.full:
                     raise FullError("requests")
                 body = await read_body(request, ticket, settings.max_body, settings.read_timeout)
+                # Looked up again: while a slow body arrived, another version may have taken the model's place.
+                model = self._model(request)
                 if plan.form is not None:
-                    return await self._one(request, plan.model, plan.form, plan.gzip, body, plan.media_type, ticket)
+                    return await self._one(request, model, plan.form, plan.gzip, body, plan.media_type, ticket)
                 parts = _parts(body, request)
                 if len(parts) > 1:
-                    return await self._several(request, plan.model, parts, ticket)
+                    return await self._several(request, model, parts, ticket)
                 form = answers.choose(request.header(b"accept"))
                 (part,) = parts
-                return await self._one(request, plan.model, form, plan.gzip, part.data, part.media_type, ticket)
+                return await self._one(request, model, form, plan.gzip, part.data, part.media_type, ticket)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 
@@ -117,15 +123,18 @@ class Segment:
         """As `__call__`, for a body that is there already; `answer` gets the reply, None where nobody is left.
 
         Raises:
-            RefusalError: an empty body, or too much to do.
+            RefusalError: an empty body, too much to do, or the model went while the body arrived.
         """
-        form, encode = plan.form, plan.encode
+        if plan.serial != self._catalog.serial:
+            # While a slow body arrived, another version may have taken the model's place.
+            plan = self.plan(request)
+        model, form, encode = plan.model, plan.form, plan.encode
         assert form is not None
         assert encode is not None
 
         def done(call: Call) -> None:
             try:
-                reply: Reply | None = self._reply(request, plan.model, call, plan.media_type)
+                reply: Reply | None = self._reply(request, model, call, plan.media_type)
             except RefusalError as refusal:
                 reply = refusal.reply()
             except ClientGoneError:
@@ -135,7 +144,7 @@ class Segment:
         if not body:
             raise _empty()
         try:
-            return self._desk.start(plan.model, [body], ticket, encode, form.light, done)
+            return self._desk.start(model, [body], ticket, encode, form.light, done)
         except FullError as full:
             raise self._desk.shed(full.reason) from None
 

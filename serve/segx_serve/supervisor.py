@@ -11,12 +11,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any
 
 from segx_core.errors import ModelError, SegxError
@@ -28,6 +25,7 @@ from segx_serve.hosts import Entry, HostGroup
 from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found, Key, Repository, changes
 from segx_serve.settings import Settings
+from segx_serve.surroundings import end_signals, socket_folder
 from segx_serve.tally import Snapshot, Tally
 
 _log = logging.getLogger("segx.serve")
@@ -76,19 +74,19 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, announce: Callable[[list[str]], None]) -> None:
-        """Serve until SIGINT or SIGTERM.
+        """Serve until SIGINT or SIGTERM, or the terminal's end.
 
         Args:
             announce: called with a line for each model once all are loaded.
 
         Raises:
-            SegxError: a model cannot be loaded at the start.
+            SegxError: a model cannot be loaded at the start, or there is no place for sockets.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in end_signals():
             loop.add_signal_handler(number, self._ending.set)
-        with tempfile.TemporaryDirectory(prefix="segx-") as folder:
-            self._folder = Path(folder)
+        with socket_folder() as folder:
+            self._folder = folder
             fronts = [asyncio.create_task(self._keep_front(slot)) for slot in self._slots]
             self._spawn(self._publish())
             try:
@@ -271,6 +269,9 @@ class Supervisor:
             await process.channel.answer(message, {"error": text, "status": 404, "code": "unknown_model"})
         except SegxError as error:
             await process.channel.answer(message, {"error": str(error), "status": 400, "code": "model_broken"})
+        except OSError as error:
+            text = f"No process could be started to load it: {error.strerror}."
+            await process.channel.answer(message, {"error": text, "status": 503, "code": "no_process"})
         else:
             await process.channel.answer(message, {"error": ""})
 
@@ -324,7 +325,7 @@ class Supervisor:
             async with self._changing:
                 try:
                     await (self._load(name) if there else self._unload(name, "its file is gone"))
-                except SegxError as error:
+                except (SegxError, OSError) as error:
                     _log.error("model '%s' changed on disk and is not taken: %s", name, error)
                 except KeyError:
                     continue  # it went, or was unloaded, meanwhile
