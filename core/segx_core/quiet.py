@@ -6,9 +6,8 @@ It would be in nobody's format, as long as a client pleases, and would block its
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import logging
-
-from PIL import Image
 
 
 def silence_decoders() -> None:
@@ -17,7 +16,8 @@ def silence_decoders() -> None:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     # libtiff prints from C. It is found through the extension module that is linked with it; one built into the
     # module itself, as on some systems, shows no such name and is left as it is.
-    library = ctypes.CDLL(Image.core.__file__)
+    found = importlib.util.find_spec("PIL._imaging")
+    library = ctypes.CDLL(found.origin if found else None)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         silence = getattr(library, name, None)
         if silence is not None:

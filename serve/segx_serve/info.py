@@ -12,7 +12,7 @@ from segx_serve.catalog import Catalog
 from segx_serve.http import Reply, as_json
 from segx_serve.models import Model
 from segx_serve.oip.routes import Oip
-from segx_serve.settings import Settings
+from segx_serve.settings import LIMITS, Settings
 
 _DATATYPES = {
     "uint8": "UINT8",
@@ -39,20 +39,7 @@ def ready(catalog: Catalog) -> Reply:
 
 def server(settings: Settings, oip: Oip) -> Reply:
     """Open Inference Protocol server metadata, with the limits."""
-    limits = settings.model_dump(
-        include={
-            "max_body",
-            "max_pixels",
-            "max_queue",
-            "max_queue_bytes",
-            "max_batch",
-            "max_wait_ms",
-            "max_connections",
-            "read_timeout",
-            "deadline_ms",
-            "run_timeout",
-        }
-    )
+    limits = settings.model_dump(include=set(LIMITS))
     return oip.server({"limits": limits})
 
 

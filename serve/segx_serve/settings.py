@@ -19,6 +19,11 @@ CPU = "CPUExecutionProvider"
 GPU_BATCHES = 2
 """Batches on their way at once on a GPU: one is copied while the other is computed."""
 _SHAPE = re.compile(r"0*([1-9]\d{0,4})x0*([1-9]\d{0,4})")
+LIMITS = (
+    "max_body", "max_pixels", "max_queue", "max_queue_bytes", "max_batch", "max_wait_ms", "max_connections",
+    "read_timeout", "write_timeout", "deadline_ms", "run_timeout",
+)  # fmt: skip
+"""The settings that a client may want to know; GET /v2 tells them."""
 _UNITS = {
     "": 1, "b": 1,
     "k": 10**3, "kb": 10**3, "kib": 2**10,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segx_serve.arena import Arena, adjacent, attach
+from segx_serve.arena import Arena, attach
+from segx_serve.job import Wait, Work
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -63,31 +64,42 @@ def test_a_full_arena_says_so_and_has_room_again() -> None:
     assert arena.take(1) == 0
 
 
+def works(arena: Arena, *offsets: int) -> list[Work]:
+    """Pictures of 2x2 pixels at these places."""
+    found = []
+    for offset in offsets:
+        work = Work(Wait(None), 0.0)
+        work.picture, work.offset = arena.array(offset, (2, 2, 3)), offset
+        found.append(work)
+    return found
+
+
 def test_neighbours_of_one_shape_are_a_batch_without_a_copy() -> None:
     arena = Arena(4096)
     places = [arena.take(12) for _ in range(3)]
-    pictures = [arena.array(place, (2, 2, 3)) for place in places if place is not None]
+    pictures = works(arena, *(place for place in places if place is not None))
     for number, one in enumerate(pictures):
-        one[:] = number
+        one.picture[:] = number
     batch = arena.together(pictures)
     assert batch is not None
     assert batch.shape == (3, 2, 2, 3)
     assert [int(one.max()) for one in batch] == [0, 1, 2]
-    assert np.shares_memory(batch, pictures[0])
+    assert np.shares_memory(batch, pictures[0].picture)
     batch[1] = 9
-    assert (pictures[1] == 9).all()
+    assert (pictures[1].picture == 9).all()
 
 
-def test_pictures_apart_or_from_elsewhere_are_no_view() -> None:
-    arena, other = Arena(4096), Arena(4096)
-    first, _, third = (arena.array(arena.take(12) or 0, (2, 2, 3)) for _ in range(3))
-    assert arena.together([first, third]) is None
-    assert arena.together([third, first]) is None
-    assert arena.together([np.zeros((2, 2, 3), np.uint8)]) is None
-    foreign = [other.array(place, (2, 2, 3)) for place in (0, 12)]
-    assert arena.together(foreign) is None
-    assert other.together(foreign) is not None
-    assert adjacent(np.zeros(0, np.uint8), foreign) is None
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6))
+@settings(deadline=None, derandomize=True)
+def test_a_batch_is_a_view_only_of_pictures_in_a_row(numbers: list[int]) -> None:
+    arena = Arena(4096)
+    arena.array(0, (4096,))[:] = np.arange(4096) % 251
+    pictures = works(arena, *(12 * number for number in numbers))
+    batch = arena.together(pictures)
+    in_a_row = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert (batch is not None) is in_a_row
+    if batch is not None:
+        np.testing.assert_array_equal(batch, np.stack([one.picture for one in pictures]))
 
 
 @pytest.mark.parametrize("shared", [False, True])

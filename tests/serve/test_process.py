@@ -136,7 +136,7 @@ def test_a_child_inherits_its_sockets_and_has_a_group_of_its_own() -> None:
     with socket.socket() as first, socket.socket() as second:
         for one in (first, second):
             one.bind(("127.0.0.1", 0))
-        told = with_child(what, [first, second], do="exit", code=0)
+        told = with_child(what, [first.fileno(), second.fileno()], do="exit", code=0)
         assert told["ports"] == [first.getsockname()[1], second.getsockname()[1]]
     assert told["group"] is True
 

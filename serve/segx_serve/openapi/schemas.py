@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segx_serve.openapi.parts import COUNT, FLAG, TEXT, Node, array, record, ref
+from segx_serve.settings import LIMITS
 
 
 def schemas() -> Node:
@@ -36,15 +37,7 @@ def schemas() -> Node:
             name=TEXT,
             version=TEXT,
             extensions=array(TEXT),
-            limits=record(
-                max_body=limit,
-                max_pixels=limit,
-                max_queue=limit,
-                max_queue_bytes=limit,
-                max_batch=limit,
-                read_timeout=limit,
-                deadline_ms=limit,
-            ),
+            limits=record(**dict.fromkeys(LIMITS, limit)),
         ),
         "Live": record(live=FLAG),
         "Ready": record(
