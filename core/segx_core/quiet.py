@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import logging
 
-from PIL import Image
+from PIL import _imaging
 
 
 def silence_decoders() -> None:
@@ -17,7 +17,7 @@ def silence_decoders() -> None:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     # libtiff prints from C. It is found through the extension module that is linked with it; one built into the
     # module itself, as on some systems, shows no such name and is left as it is.
-    library = ctypes.CDLL(Image.core.__file__)
+    library = ctypes.CDLL(_imaging.__file__)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         silence = getattr(library, name, None)
         if silence is not None:
