@@ -197,7 +197,8 @@ class FastCycle:
             b"content-type: ", reply.media_type.encode(), b"\r\ncontent-length: ", str(len(reply.body)).encode(),
             b"\r\nx-request-id: ", self._request.id.encode(), b"\r\n",
         ]  # fmt: skip
-        for name, value in reply.headers:
+        # uvicorn's own headers: the date, made once a second.
+        for name, value in (*self._protocol.server_state.default_headers, *reply.headers):
             head += (name, b": ", value, b"\r\n")
         head += (common, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", reply.body)
         transport.write(b"".join(head))

@@ -15,7 +15,7 @@ from typing import Any
 
 from segx_core import errors
 from segx_core.errors import ModelError, SegxError
-from segx_serve.process import Backoff, Process
+from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found
 from segx_serve.settings import Settings
 
@@ -73,11 +73,11 @@ class HostGroup:
     process: Process | None = None
     busy: float = 0.0
     """Seconds the host's oldest run has taken, as it last said."""
-    retired: bool = False
     _starts: int = 0
     _loading: bool = False
     """Whether the process has yet to say that its models are there; it hears nothing before."""
     _keeper: asyncio.Task[None] | None = None
+    _end: asyncio.Event = field(default_factory=asyncio.Event)
     _backoff: Backoff = field(default_factory=Backoff)
 
     async def start(self) -> None:
@@ -107,41 +107,41 @@ class HostGroup:
 
     async def stop(self) -> None:
         """End the host, its queued work done."""
-        self.retired = True
+        self._end.set()
         if self.process is not None and not self._loading:
             await self.process.end(max(1.0, self.settings.drain_seconds) + 2)
         elif self.process is not None:
             self.process.kill()
-        elif self._keeper is not None:
-            self._keeper.cancel()  # it waits before it starts another one
         if self._keeper is not None:
-            await asyncio.wait([self._keeper])
+            await self._keeper
 
     async def _keep(self, process: Process) -> None:
         while True:
             await self._listen(process)
             how = await process.wait()
             self.process = None
-            if self.retired:
+            if self._end.is_set():
                 return
             self._lost(how)
+            began = process.began
             while True:
-                await asyncio.sleep(self._backoff.after(time.monotonic() - process.began))
-                if self.retired:
+                await wait_for(self._end, self._backoff.after(time.monotonic() - began))
+                if self._end.is_set():
                     return
                 self.restarts += 1
+                began = time.monotonic()
                 try:
                     process = await self._launch()
-                except OSError as error:
-                    _log.error("no process could be started to run models: %s", error)
-                    continue
-                try:
+                    if self._end.is_set():
+                        # `stop` came while there was no process that it could have told.
+                        await self._drop(process)
+                        return
                     await asyncio.wait_for(self._loaded(process), self.settings.load_timeout)
                     break
-                except (SegxError, TimeoutError) as error:
+                except (SegxError, OSError) as error:  # too long, or the system has no process to give
                     _log.error("models could not be loaded again: %s", error)
                     await self._drop(process)
-                    if self.retired:
+                    if self._end.is_set():
                         return
                     self._lost(f"could not be loaded again: {error}")
 

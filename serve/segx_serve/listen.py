@@ -53,7 +53,7 @@ def make_server(app: App, settings: Settings) -> uvicorn.Server:
     """The HTTP server around an application; `run(sockets=[...])` runs it."""
     config = uvicorn.Config(
         app,
-        http=protocol(app, settings.read_timeout, settings.max_connections),
+        http=protocol(app, settings.read_timeout, settings.write_timeout, settings.max_connections),
         ws="none",
         lifespan="on",
         log_config=None,

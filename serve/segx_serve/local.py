@@ -76,6 +76,11 @@ class FileService(LocalService):
                 part.engine.start()
                 while not part.engine.warmed.is_set() and not part.engine.failure:
                     await asyncio.sleep(0.005)
+            failures = [part.engine.failure for part in fresh if part.engine.failure]
+            if failures:
+                for part in fresh:
+                    await asyncio.to_thread(part.engine.stop, 1.0)
+                raise RefusalError(400, "model_broken", f"Model '{name[:100]}' is not taken: {failures[0]}.")
             self.unloaded.pop(name, None)
             await self._replace(name, fresh)
 

@@ -103,6 +103,12 @@ class Process:
         return resident, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Wait until something happens, at most so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
 class Backoff:
     """How long to wait before a child that ended is started again: longer and longer while it keeps ending at once."""
 

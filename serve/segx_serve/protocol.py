@@ -17,16 +17,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from segx_serve.fastlane import FastCycle, Hot
 
 _MOST_HEADER_BYTES = 64 * 1024
-# An answer that a client does not take within so many seconds after it was written is given up.
-_WRITE_TIMEOUT = 30.0
 
 
-def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Protocol]:
+def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: int) -> type[asyncio.Protocol]:
     """A protocol class for uvicorn.
 
     Args:
         hot: says which requests take the fast lane, and handles them.
         timeout: seconds within which headers, and then the next bytes of a body, must arrive.
+        write_timeout: seconds after which an answer that its client does not take is given up, and the connection.
         max_connections: a further one is answered 503 and closed.
     """
 
@@ -118,7 +117,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread_due = self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+            self._unread_due = self.loop.call_later(write_timeout, self.transport.abort)
 
         def resume_writing(self) -> None:
             if self._unread_due is not None:
@@ -129,7 +128,7 @@ def protocol(hot: Hot, timeout: float, max_connections: int) -> type[asyncio.Pro
         def timeout_keep_alive_handler(self) -> None:
             super().timeout_keep_alive_handler()
             # Closing waits for what was written; a client that reads none of it is not waited for.
-            self._unread_due = self._unread_due or self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
+            self._unread_due = self._unread_due or self.loop.call_later(write_timeout, self.transport.abort)
 
         def _give_up(self) -> None:
             """Nothing can be answered any more. uvicorn tells only the last of several pipelined requests."""

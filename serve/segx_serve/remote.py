@@ -99,6 +99,9 @@ class Link:
                 self._outbox.append(wire.pack_asked(asked))
                 if not here:
                     self._write()
+                    if not self._telling:
+                        self._telling = True
+                        self._loop.call_soon_threadsafe(self._loop.call_later, _TELL, self._tell)
                 elif not self._scheduled:
                     # One write for all that is decoded in this turn of the loop.
                     self._scheduled = True

@@ -96,7 +96,8 @@ class Service:
         self.tally.clear_gauges("segx_model_info", "segx_queue_depth")
         for model in self.catalog:
             self.tally.gauge("segx_model_info", model.labels, lambda: 1)
-            self.tally.gauge("segx_queue_depth", {"model": model.name}, partial(_depth, model.lane))
+            labels = {"model": model.name, "version": model.version}
+            self.tally.gauge("segx_queue_depth", labels, partial(_depth, model.lane))
 
     async def snapshot(self) -> Snapshot:
         """What was counted, by this process or by all that serve together."""

@@ -48,6 +48,8 @@ class Settings(BaseModel):
     """Most bytes of bodies and decoded pictures held at once; more are answered 503."""
     read_timeout: float = Field(default=10.0, gt=0)
     """Seconds a client may stay silent while it sends headers or a body."""
+    write_timeout: float = Field(default=30.0, gt=0)
+    """Seconds an answer may wait for its client to take it."""
     deadline_ms: float = Field(default=30_000.0, ge=0)
     """A picture that has waited longer than this since it arrived is answered 503 instead of being run. 0: never."""
     run_timeout: float = Field(default=60.0, gt=0)

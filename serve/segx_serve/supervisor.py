@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from segx_core.errors import SegxError
+from segx_core.errors import ModelError, SegxError
 from segx_serve import tally
 from segx_serve.channel import Message
 from segx_serve.hosts import Entry, HostGroup
-from segx_serve.process import Backoff, Process
+from segx_serve.process import Backoff, Process, wait_for
 from segx_serve.repository import Found, Key, Repository, changes
 from segx_serve.settings import Settings
 from segx_serve.surroundings import end_signals, socket_folder
@@ -144,8 +144,11 @@ class Supervisor:
                 process = slot.process = await Process.start("segx_serve.front", start, [slot.listener])
             except OSError as error:
                 _log.error("a front-end could not be started: %s", error)
-                await self._pause(backoff.after(0.0))
+                await wait_for(self._ending, backoff.after(0))
                 continue
+            if self._ending.is_set():
+                # The end came while there was no process that it could have been told to.
+                process.kill()
             await process.channel.send(self._table())
             for shared in self._shared:
                 await process.channel.send(shared)
@@ -164,12 +167,7 @@ class Supervisor:
                 return
             slot.restarts += 1
             _log.error("a front-end %s and is started again", how)
-            await self._pause(backoff.after(time.monotonic() - process.began))
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the service's end."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ending.wait(), seconds)
+            await wait_for(self._ending, backoff.after(time.monotonic() - process.began))
 
     def _hear(self, slot: FrontSlot, process: Process, message: Message) -> None:
         match message["type"]:
@@ -277,6 +275,10 @@ class Supervisor:
             raise KeyError(name)
         group = self._group(found)
         await group.start()
+        failed = [entry for entry in group.entries if entry.failure]
+        if failed:
+            await group.stop()
+            raise ModelError("a model that runs", f"{failed[0].found.path.name}: {failed[0].failure}")
         old = [pair for pair in self._entries if pair[0].found.name == name]
         self._entries = [pair for pair in self._entries if pair[0].found.name != name]
         self._entries += [(entry, group) for entry in group.entries]

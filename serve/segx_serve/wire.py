@@ -6,6 +6,7 @@ Times are time.perf_counter(), one clock for all processes of a machine. Knows n
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -94,6 +95,8 @@ def welcome(connection: socket.socket) -> Memory:
     """
     hello, fds, _, _ = socket.recv_fds(connection, _HELLO.size, 2)
     if len(hello) != _HELLO.size or len(fds) != 2 or not hello.startswith(MAGIC):
+        for fd in fds:
+            os.close(fd)
         raise ConnectionError("a front-end of another version, or none")
     _, arena_size, rooms_size = _HELLO.unpack(hello)
     return Memory(fds[0], fds[1], arena_size, rooms_size)

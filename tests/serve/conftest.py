@@ -183,6 +183,34 @@ def write_model(path: Path, described: Card | None, step: float = 64.0) -> Path:
     return path
 
 
+def write_failing_model(path: Path, described: Card) -> Path:
+    """A model that can be opened and described, and fails in every run: it looks up a table far beyond its end."""
+    nodes = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Gather", ["shape", "second"], ["height"]),
+        helper.make_node("Gather", ["table", "height"], ["step"]),
+        helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["real", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "step"], ["steps"]),
+        helper.make_node("Cast", ["steps"], ["classmap"], to=TensorProto.UINT8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "failing",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info("classmap", TensorProto.UINT8, ["N", "H", "W"])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [1], [3]),
+            helper.make_tensor("second", TensorProto.INT64, [], [1]),
+            helper.make_tensor("table", TensorProto.FLOAT, [1], [64.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {METADATA_KEY: to_json(described)})
+    onnx.save(model, path)
+    return path
+
+
 def picture(seed: int = 0, height: int = 24, width: int = 32) -> UInt8:
     """(H, W, 3) uint8 noise in large blocks."""
     rng = np.random.default_rng(seed)

@@ -34,7 +34,7 @@ def test_one_is_found_by_name_and_by_version() -> None:
     catalog = Catalog([model("b", "9"), model("b", "10")])
     assert catalog.find("b").version == "10"
     assert catalog.find("b", "9").version == "9"
-    with pytest.raises(RefusalError, match="no version '8'. It has: 10, 9") as error:
+    with pytest.raises(RefusalError, match=r"no version '8'\. It has: 10, 9") as error:
         catalog.find("b", "8")
     assert code(error) == (404, "unknown_version")
 

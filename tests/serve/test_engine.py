@@ -42,9 +42,7 @@ def test_jobs_of_one_size_run_together_and_get_their_own_maps(kit: SimpleNamespa
         np.testing.assert_array_equal(one.classmap, kit.Brightness().run(kit.picture(seed)[None])[0])
 
 
-def test_a_poisoned_picture_fails_alone(
-    kit: SimpleNamespace, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_poisoned_picture_fails_alone(kit: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
     jobs = [kit.make_job(kit.picture(1)), kit.make_job(kit.poisoned()), kit.make_job(kit.picture(2))]
     with caplog.at_level(logging.WARNING, "segx.serve"):
         _, came = run_all(kit.Picky(), jobs)

@@ -79,7 +79,7 @@ def test_metrics_count_what_happened(kit: SimpleNamespace, serve: Any) -> None:
         'segx_stage_seconds_count{stage="decode"} 4.0',
         'segx_batch_size_count{model="m",version="1"} 3.0',
         'segx_model_info{model="m",precision="unknown",provider="custom",version="1"} 1.0',
-        'segx_queue_depth{model="m"} 0.0',
+        'segx_queue_depth{model="m",version="1"} 0.0',
         "segx_requests_inside 0.0",
         "segx_bytes_held 0.0",
     ):

@@ -191,3 +191,54 @@ def test_a_hung_model_does_not_hold_up_the_end(serve: Any, kit: SimpleNamespace,
     slow.gate.set()
     kit.until(lambda: not [one for one in kit.threading.enumerate() if one.name.startswith("segx-engine")])
     assert slow.batches == [1]  # the warm-up alone: nobody waits for the picture any more
+
+
+def test_a_run_that_hangs_holds_no_client_and_is_told_by_readiness(
+    serve: Any, kit: SimpleNamespace, caplog: Any
+) -> None:
+    slow = kit.Gated()
+    slow.gate.set()
+    running = serve({"m": slow, "other": kit.Brightness()}, engines=1, max_batch=1, run_timeout=0.3)
+    slow.gate.clear()
+    data = kit.as_png(kit.picture())
+    with ThreadPoolExecutor(3) as pool:
+        # One hangs in its run, two wait behind it.
+        answers = list(pool.map(lambda _: running.segment(data, params={"model": "m"}), range(3)))
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+        assert "retry-after" in answer.headers
+    assert "a run has not ended within 0.3 s" in caplog.text
+    ready = running.client.get("/v2/health/ready")
+    assert (ready.status_code, set(ready.json()["waiting"])) == (503, {"m"})
+    late = running.segment(data, params={"model": "m"})
+    assert (late.status_code, late.json()["error"]["code"]) == (503, "not_ready")
+    assert running.segment(data, params={"model": "other"}).status_code == 200
+    metrics = running.client.get("/metrics").text
+    assert 'segx_shed_total{reason="lost"} 3.0' in metrics
+    assert "segx_bytes_held 0.0" in metrics
+    assert "segx_requests_inside 0.0" in metrics
+    slow.gate.set()  # what comes back now is late, and answers nobody
+
+
+def test_the_memory_of_a_hung_run_is_not_given_to_others_before_it_ends(serve: Any, kit: SimpleNamespace) -> None:
+    seen: list[Any] = []
+
+    class Late(kit.Gated):  # type: ignore[misc, name-defined]
+        def run(self, batch: Any) -> Any:
+            result = super().run(batch)
+            seen.append(batch.copy())
+            return result
+
+    slow = Late()
+    slow.gate.set()
+    running = serve({"m": slow, "other": kit.Brightness()}, engines=1, max_batch=1, run_timeout=0.3)
+    slow.gate.clear()
+    assert running.segment(kit.as_png(kit.picture(1)), params={"model": "m"}).status_code == 503
+    # Pictures of the same size that come meanwhile must lie elsewhere.
+    for seed in range(2, 6):
+        assert running.segment(kit.as_png(kit.picture(seed)), params={"model": "other"}).status_code == 200
+    slow.gate.set()
+    kit.until(lambda: len(seen) == 2)
+    assert (seen[1][0] == kit.picture(1)).all()
+    # Once it has ended, its place is free again.
+    kit.until(lambda: running.app.service.arena.take(1) == 0)

@@ -71,7 +71,7 @@ def test_sockets_of_one_service_share_a_port_that_no_other_service_gets() -> Non
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_while_loading_frees_the_port(tmp_path: Path, free_port: int, workers: int) -> None:
     (tmp_path / "no.onnx").write_bytes(b"rubbish")
-    with pytest.raises(ModelError, match="no.onnx"):
+    with pytest.raises(ModelError, match=r"no\.onnx"):
         serve([tmp_path / "no.onnx"], Settings(port=free_port), provider="cpu", workers=workers)
     bind(Settings(port=free_port)).close()
 

@@ -179,7 +179,7 @@ def service(kit: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> I
     """One service for all tests that leave it in good health: two front-ends, a quick and a slow model."""
     folder = tmp_path_factory.mktemp("service")
     models = [kit.write_model(folder / "tiny.onnx", kit.card()), slow_model(folder / "slow.onnx", kit.card())]
-    with started(kit, folder, models, 2, run_timeout=4, drain_seconds=10) as one:
+    with started(kit, folder, models, 2, run_timeout=5, drain_seconds=10) as one:
         yield one
 
 
@@ -269,17 +269,13 @@ def test_the_models_are_told_as_in_one_process(kit: SimpleNamespace, service: Se
 
 
 def test_metrics_are_those_of_all_processes_whoever_answers(kit: SimpleNamespace, service: Service) -> None:
-    line = 'segx_pictures_total{model="tiny",version="1"}'
-    with connections(service) as fronts:
-        kit.until(lambda: len({_value(front, line) for front in fronts}) == 1)
-    before = service.metric(line)
-    for seed in range(10):
+    line = 'segx_requests_total{route="/segment",status="406"}'  # no other test is answered so
+    for _ in range(10):
         with httpx.Client(base_url=service.client.base_url) as fresh:
-            data = kit.as_png(kit.picture(seed))
-            assert fresh.post("/segment?model=tiny", content=data, headers={"Content-Type": "image/png"}).is_success
+            assert fresh.post("/segment?model=tiny", content=b"x", headers={"Accept": "text/html"}).status_code == 406
     with connections(service) as fronts:
         for front in fronts:
-            kit.until(lambda front=front: _value(front, line) == before + 10)
+            kit.until(lambda front=front: _value(front, line) == 10)
     assert service.metric('segx_processes{role="front"}') == 2
     assert service.metric('segx_processes{role="host"}') == 1
     assert service.metric('segx_process_resident_bytes{role="host"}') > 10**6
@@ -326,7 +322,8 @@ def test_a_front_end_that_is_killed_costs_its_own_connections_only(
     expected = [encode_mask(predictor.predict(pixels), predictor.card.palette)]
     line = 'segx_pictures_total{model="tiny",version="1"}'
     with connections(service) as (first, second):
-        kit.until(lambda: _value(first, line) == _value(second, line) > 0)
+        assert service.segment(kit.as_png(pixels), "tiny").content in expected
+        kit.until(lambda: _value(second, line) > 0)
         askers = Askers(service, kit.as_png(pixels), expected, "tiny")
         kit.until(lambda: len(askers.seen) > 20)
         before = service.metric('segx_process_restarts_total{role="front"}')
@@ -374,8 +371,9 @@ def test_a_host_that_is_killed_is_replaced_and_no_connection_breaks(
     with ThreadPoolExecutor(2) as pool:
         # In the host's hands when it dies.
         held = [pool.submit(service.segment, kit.as_png(plain(40)), "slow") for _ in range(2)]
+        kit.until(lambda: service.metric("segx_requests_inside") == 2)
         askers = Askers(service, kit.as_png(pixels), expected, "tiny")
-        kit.until(lambda: service.metric("segx_requests_inside") >= 2 and len(askers.seen) > 20)
+        kit.until(lambda: len(askers.seen) > 20)
         host.kill()
         kit.until(lambda: service.ready() == 503)
         for one in held:
@@ -389,8 +387,7 @@ def test_a_host_that_is_killed_is_replaced_and_no_connection_breaks(
     seen = askers.end()
     assert set(seen) == {200, 503}
     assert seen[-1] == 200
-    kit.until(lambda: service.metric("segx_requests_inside") == 0)
-    assert service.metric("segx_bytes_held") == 0
+    kit.until(lambda: service.metric("segx_requests_inside") == service.metric("segx_bytes_held") == 0)
     assert service.metric('segx_process_restarts_total{role="host"}') == before + 1
     (fresh,) = service.processes("host")
     assert fresh.pid != host.pid
@@ -416,10 +413,10 @@ def test_a_request_while_no_host_is_there_is_told_to_come_back(kit: SimpleNamesp
 def test_a_run_that_hangs_ends_with_its_host_not_with_the_service(kit: SimpleNamespace, service: Service) -> None:
     kit.until(lambda: service.ready() == 200)
     (host,) = service.processes("host")
-    answer = service.segment(kit.as_png(plain(255)), "slow")  # longer than the 4 s that a run may take
+    answer = service.segment(kit.as_png(plain(255)), "slow")  # longer than the 5 s that a run may take
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "overloaded"
-    assert "a run has not ended within 4 s" in service.log.read_text()
+    assert "a run has not ended within 5 s" in service.log.read_text()
     kit.until(lambda: not host.is_running() or host.status() == psutil.STATUS_ZOMBIE)
     kit.until(lambda: service.ready() == 200)
     assert service.segment(kit.as_png(plain(2)), "slow").status_code == 200
@@ -427,23 +424,23 @@ def test_a_run_that_hangs_ends_with_its_host_not_with_the_service(kit: SimpleNam
 
 def test_the_picture_of_a_client_that_hung_up_is_not_run_by_the_host(kit: SimpleNamespace, service: Service) -> None:
     kit.until(lambda: service.ready() == 200)
-    line = 'segx_shed_total{reason="gone"}'
-    ran = 'segx_pictures_total{model="slow",version="1"}'
+    line, ran = 'segx_shed_total{reason="gone"}', 'segx_pictures_total{model="slow",version="1"}'
+    count = 12
+    data = kit.as_png(plain(12))
+    assert service.segment(data, "slow").is_success  # the engines know what one costs, and run one after the other
+    kit.until(lambda: service.metric(ran) >= 1 and service.metric("segx_requests_inside") == 0)
     before, ran_before = service.metric(line), service.metric(ran)
-    count = len(os.sched_getaffinity(0)) * 2 + 2
-    data = kit.as_png(plain(20))
-    head = f"POST /segment?model=slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
-    clients = []
-    for _ in range(count):
-        clients.append(kit.socket.create_connection(("127.0.0.1", service.port)))
-        clients[-1].sendall(head.encode() + data)
-    kit.until(lambda: service.metric("segx_requests_inside") == count)
-    for one in clients:
-        one.close()
+    head = "POST /segment?model=slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            one = stack.enter_context(kit.socket.create_connection(("127.0.0.1", service.port)))
+            one.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        # Front-ends hear of each other once a second; the engines have finished some meanwhile.
+        kit.until(lambda: service.metric("segx_requests_inside") >= count // 2)
+    kit.until(lambda: service.metric(line) > before)
     kit.until(lambda: service.metric("segx_requests_inside") == 0)
-    kit.until(lambda: service.metric(line) == before + count)
     assert service.metric(ran) - ran_before < count
-    assert service.metric("segx_bytes_held") == 0
+    kit.until(lambda: service.metric("segx_bytes_held") == 0)
 
 
 def test_a_host_that_stands_still_holds_nobody_for_ever(
@@ -471,7 +468,7 @@ def test_a_host_that_stands_still_holds_nobody_for_ever(
 def test_changed_files_are_followed_while_requests_are_answered(kit: SimpleNamespace, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in ("changing", "breaking", "going"):
+    for name in ("changing", "breaking", "failing", "going"):
         kit.write_model(folder / f"{name}.onnx", kit.card())
     pixels = kit.picture(9)
     old = Predictor.load(folder / "changing.onnx", provider="cpu", threads=1)
@@ -483,23 +480,26 @@ def test_changed_files_are_followed_while_requests_are_answered(kit: SimpleNames
     with started(kit, tmp_path, [folder], 2, drain_seconds=10) as service:
         askers = Askers(service, data, [before, after], "changing")
         steady = Askers(service, data, [before], "breaking", count=1)
-        os.replace(tmp_path / "other.onnx", folder / "changing.onnx")
+        (tmp_path / "other.onnx").replace(folder / "changing.onnx")
         (folder / "breaking.onnx").write_bytes(b"rubbish")
+        kit.write_failing_model(folder / "failing.onnx", kit.card())
         (folder / "going.onnx").unlink()
         kit.write_model(folder / "coming.onnx", kit.card())
         kit.until(lambda: service.segment(data, "changing").content == after)
         kit.until(lambda: service.segment(data, "coming").status_code == 200)
         kit.until(lambda: service.segment(data, "going").status_code == 404)
-        kit.until(lambda: "model 'breaking' changed on disk and is not taken" in service.log.read_text())
+        for name in ("breaking", "failing"):
+            kit.until(lambda name=name: f"model '{name}' changed on disk and is not taken" in service.log.read_text())
         with connections(service) as fronts:
             for front in fronts:  # both of them have switched
                 front.request("POST", "/segment?model=changing", data, {"Content-Type": "image/png"})
                 assert front.getresponse().read() == after
         assert set(askers.end()) == {200}
         assert set(steady.end()) == {200}
-        assert service.segment(data, "breaking").content == before
+        for name in ("breaking", "failing"):
+            assert service.segment(data, name).content == before
         told = {one["name"]: one["classes"] for one in service.client.get("/models").json()["models"]}
-        assert set(told) == {"changing", "breaking", "coming"}
+        assert set(told) == {"changing", "breaking", "failing", "coming"}
         assert told["changing"] == ["dark", "light"]
         assert service.ready() == 200
         # One host for what came from the start, one for each model that was loaded later.
@@ -517,11 +517,31 @@ def test_children_end_with_a_supervisor_that_was_killed(kit: SimpleNamespace, tm
         assert len(gone) == 3
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.1, 0.4])
+def test_the_end_may_come_in_the_middle_of_a_new_beginning(kit: SimpleNamespace, tmp_path: Path, pause: float) -> None:
+    model = kit.write_model(tmp_path / "tiny.onnx", kit.card())
+    with started(kit, tmp_path, [model], 1, drain_seconds=2) as service:
+        supervisor = psutil.Process(service.supervisor.pid)
+        for one in supervisor.children():
+            one.kill()
+        time.sleep(pause)  # whatever is being started again by then
+        service.supervisor.terminate()
+        family: set[psutil.Process] = set()
+        while service.supervisor.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family |= set(supervisor.children(recursive=True))
+            time.sleep(0.005)
+        out, _ = service.supervisor.communicate(timeout=30)
+        assert (service.supervisor.returncode, out) == (0, b"returned\n"), service.log.read_text()
+        assert not psutil.wait_procs(list(family), timeout=30)[1]
+        assert "Traceback" not in service.log.read_text()
+
+
 def test_what_was_accepted_before_the_end_is_answered(kit: SimpleNamespace, tmp_path: Path) -> None:
     model = slow_model(tmp_path / "slow.onnx", kit.card())
     with started(kit, tmp_path, [model], 2, drain_seconds=20) as service:
         with ThreadPoolExecutor(6) as pool:
-            held = [pool.submit(service.segment, kit.as_png(plain(20)), "slow") for _ in range(6)]
+            held = [pool.submit(service.segment, kit.as_png(plain(8)), "slow") for _ in range(6)]
             kit.until(lambda: service.metric("segx_requests_inside") >= 4)
             inside = service.metric("segx_requests_inside")
             children = psutil.Process(service.supervisor.pid).children()
