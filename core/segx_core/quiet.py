@@ -6,8 +6,9 @@ It would be in nobody's format, as long as a client pleases, and would block its
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import logging
+
+from PIL import _imaging
 
 
 def silence_decoders() -> None:
@@ -16,8 +17,7 @@ def silence_decoders() -> None:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     # libtiff prints from C. It is found through the extension module that is linked with it; one built into the
     # module itself, as on some systems, shows no such name and is left as it is.
-    found = importlib.util.find_spec("PIL._imaging")
-    library = ctypes.CDLL(found.origin if found else None)
+    library = ctypes.CDLL(_imaging.__file__)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         silence = getattr(library, name, None)
         if silence is not None:

@@ -216,7 +216,13 @@ class Host:
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                # Out of file descriptors, perhaps: front-ends try again, and so does this.
+                _log.exception("a front-end could not be let in")
+                time.sleep(0.1)
+                continue
             try:
                 guest = Guest(connection, self._engines)
             except (OSError, ValueError):

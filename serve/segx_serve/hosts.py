@@ -115,7 +115,7 @@ class HostGroup:
         elif self.process is not None:
             self.process.kill()
         if self._keeper is not None:
-            await asyncio.wait([self._keeper])
+            await self._keeper
 
     @property
     def _patience(self) -> float:

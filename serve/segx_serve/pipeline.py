@@ -11,7 +11,9 @@ work does. It knows nothing of HTTP: what went wrong travels as an exception in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
@@ -32,6 +34,9 @@ _log = logging.getLogger("segx.serve")
 # 0.1 ms of work at the worst, about what waking a thread and being woken by it costs.
 _SMALL_FILE = 16 * 1024
 _SMALL_PICTURE = 96 * 96
+# Above so many pixels pictures are decoded one at a time: decoders need several times a picture's memory meanwhile.
+_HUGE = 16_000_000
+_TOGETHER: contextlib.nullcontext[None] = contextlib.nullcontext()
 
 
 class Lane(Protocol):
@@ -58,6 +63,7 @@ class Pipeline:
         self._rooms = rooms
         self._limits = Limits(max_pixels=max_pixels)
         self._mailbox = Mailbox(self._arrived)
+        self._alone = threading.Lock()
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which event loop calls belong to; once, before the first call."""
@@ -129,8 +135,9 @@ class Pipeline:
                 height, width = file.size
                 if most is not None and height * width > most:
                     return False
-                job.begin()
-                job.picture = file.pixels(self._reserve(job, height, width))
+                with self._alone if height * width > _HUGE else _TOGETHER:
+                    job.begin()
+                    job.picture = file.pixels(self._reserve(job, height, width))
             else:
                 job.begin()
                 height, width = source.shape[:2]
