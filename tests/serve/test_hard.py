@@ -136,7 +136,7 @@ def test_the_smallest_queue_and_hardly_any_time(kit: SimpleNamespace, model_file
         answers = list(pool.map(lambda _: ask(client, body), range(60)))
         assert {one.status_code for one in answers} <= {200, 503}
         assert all(one.content == good for one in answers if one.status_code == 200)
-        assert all(one.headers["retry-after"] == "1" for one in answers if one.status_code == 503)
+        assert all(one.headers["retry-after"] in ("1", "2") for one in answers if one.status_code == 503)
         assert 503 in {one.status_code for one in answers}
         text = client.get("/metrics").text
         assert "segx_requests_inside 0.0" in text
