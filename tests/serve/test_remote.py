@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +19,7 @@ from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve.admission import Admission
 from segx_serve.arena import Arena
 from segx_serve.engine import Engine, RunnerError
-from segx_serve.host import Guest, HostWork, _finished, _together
+from segx_serve.guests import Guests, GuestWork, finished, together
 from segx_serve.job import Call, ExpiredError, GoneError, Job, LostError, Payload
 from segx_serve.models import engine_for
 from segx_serve.pipeline import Pipeline
@@ -44,8 +43,8 @@ class Side:
     """A host's side: engines by number behind a Unix socket."""
 
     path: Path
-    engines: dict[int, Engine[HostWork]] = field(default_factory=dict)
-    connections: list[socket.socket] = field(default_factory=list)
+    engines: dict[int, Engine[GuestWork]] = field(default_factory=dict)
+    end: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -54,34 +53,21 @@ def host(folder: Path, *runners: Runner) -> Iterator[Side]:
     side = Side(folder / "host.sock")
     settings = Settings(engines=1, run_timeout=5)
     for number, runner in enumerate(runners):
-        side.engines[number] = engine_for(f"m{number}", runner, settings, _finished, _together)
+        side.engines[number] = engine_for(f"m{number}", runner, settings, finished, together)
         side.engines[number].start()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(side.path))
     listener.listen()
-    threads: list[threading.Thread] = []
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                side.connections.append(connection)
-                threads.append(threading.Thread(target=Guest(connection, side.engines).serve))
-                threads[-1].start()
-
-    accepting = threading.Thread(target=accept)
-    accepting.start()
+    guests = Guests(listener, side.engines)
+    side.end = guests.end
+    reading = threading.Thread(target=guests.serve)
+    reading.start()
     try:
         yield side
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in side.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in [accepting, *threads]:
-            thread.join(30)
-            assert not thread.is_alive()
+        guests.end()
+        reading.join(30)
+        assert not reading.is_alive()
         for engine in side.engines.values():
             engine.stop(30)
 
@@ -220,7 +206,7 @@ def test_what_waits_too_long_or_for_nobody_is_not_run(kit: SimpleNamespace, tmp_
         with_front(side.path, what)
 
 
-def waiting(side: Side) -> list[HostWork]:
+def waiting(side: Side) -> list[GuestWork]:
     """What the engines' queues hold."""
     groups = [group for engine in side.engines.values() for group in list(engine._batcher._groups.values())]
     return [work for group in groups for _, work in list(group)]
@@ -236,7 +222,7 @@ def test_all_that_a_host_holds_ends_with_it(kit: SimpleNamespace, tmp_path: Path
         lane = RemoteLane(front.link, 0)
         assert (lane.ready, lane.refuses, lane.depth) == (True, "", 5)
         assert lane.overdue(3600) == []
-        side.connections[0].shutdown(socket.SHUT_RDWR)
+        side.end()
         await asyncio.wait_for(ended, 30)
         assert [type(job.error) for job in call.jobs] == [LostError] * 5
         call.ticket.close()
