@@ -242,26 +242,24 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}x"
 
 
+GPU_BENCHES = {
+    "smoke": ("python bench/gpu/smoke.py", "does CUDA load, agree with the CPU, and what do fp32 and fp16 cost"),
+    "serve": ("python -m bench.gpu.serve", "fp16 served, beside a raw loop with IOBinding, p50 and p99"),
+    "overlap": ("python -m bench.gpu.overlap", "how much of the copies runs hide, with and without recorded graphs"),
+}
+
+
 def gpu() -> list[str]:
-    """The GPU smoke test, or that it was not run."""
-    path = ROOT / "bench" / "gpu" / "smoke.json"
-    lines = ["## NVIDIA GPU", "", "`python bench/gpu/smoke.py`", ""]
-    if not path.is_file():
-        return [*lines, "Not run: no GPU could be had yet."]
-    found = json.loads(path.read_text())
-    rows = [
-        f"| {row['model']} | {row['precision']} | {row['agreement']:.4%} | {row['latency_ms']:.2f} | "
-        f"{row['raw_session_ms']:.2f} |"
-        for row in found["results"]
-    ]
-    return [
-        *lines,
-        f"On {where(found)}.",
-        "",
-        "| model | precision | pixels as on the CPU | ms | raw session, ms |",
-        "|---|---|---|---|---|",
-        *rows,
-    ]
+    """What each GPU bench left, or that it was not run."""
+    lines = ["## NVIDIA GPU", ""]
+    for name, (command, question) in GPU_BENCHES.items():
+        path = ROOT / "bench" / "gpu" / f"{name}.json"
+        told = "not run: no GPU could be had yet."
+        if path.is_file():
+            found = json.loads(path.read_text())
+            told = f"on {where(found)}, see [{name}.json](../bench/gpu/{name}.json)."
+        lines.append(f"- `{command}` ({question}): {told}")
+    return lines
 
 
 def row(name: str, values: list[str]) -> str:
