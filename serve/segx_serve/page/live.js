@@ -59,10 +59,13 @@ export function followFrames(video, work) {
     turn();
   };
   const unwatch = watch(video, arrived);
+  // A jump in a video that stands: its frame may come before there is data to show it, or be told of by nobody.
+  video.addEventListener("seeked", arrived);
   return {
     again: arrived,
     stop() {
       running = false;
+      video.removeEventListener("seeked", arrived);
       unwatch();
     },
   };

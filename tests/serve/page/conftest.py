@@ -34,9 +34,12 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of the page. Its cameras are two made-up ones; each context says whether it may."""
+    """One Chromium for the tests of a file; an event loop runs in this thread while it lives.
+
+    Its cameras are two made-up ones; each context says whether it may use them.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")

@@ -117,7 +117,7 @@ def test_a_busy_service_is_asked_again_and_the_page_says_so(
     page.goto(running.url)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(running.segment, data)
-        kit.until(lambda: len(running.app.models["m"].batcher) == 1)
+        kit.until(lambda: running.engine("m").depth == 1)
         hand.choose(page, "a.png", data)
         page.locator("#status", has_text="The service is busy. Trying again in 1 s (1 of 4)").wait_for()
         slow.gate.set()
