@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -125,6 +126,7 @@ class HostGroup:
         while True:
             await self._listen(process)
             how = await process.wait()
+            self._path.unlink(missing_ok=True)
             self.process = None
             if self._end.is_set():
                 return
@@ -153,7 +155,7 @@ class HostGroup:
 
     async def _launch(self) -> Process:
         self._starts += 1
-        self._path = self.folder / f"host-{id(self):x}-{self._starts}.sock"
+        self._path = self.folder / f"host-{secrets.token_hex(8)}.sock"
         start = {
             "type": "start",
             "settings": self.settings.model_dump(mode="json"),
@@ -235,6 +237,7 @@ class HostGroup:
     async def _drop(self, process: Process) -> None:
         process.kill()
         await process.wait()
+        self._path.unlink(missing_ok=True)
         self.process = None
 
 

@@ -20,7 +20,7 @@ _OPEN = frozenset({"ServerLive", "ServerReady"})
 def make_oip(service: Service, door: Door) -> Oip:
     """The Open Inference Protocol; shared memory only where somebody may manage the service."""
     settings = service.settings
-    limits = OipLimits(max_pictures=min(64, settings.max_queue), max_body=settings.max_body)
+    limits = OipLimits(max_pictures=settings.max_pictures, max_body=settings.max_body)
     return Oip(Served(service), Regions() if door.manageable else None, limits)
 
 

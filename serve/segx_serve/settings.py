@@ -129,6 +129,11 @@ class Settings(BaseModel):
         return Tls(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
+    def max_pictures(self) -> int:
+        """Most pictures in one request of the Open Inference Protocol: each takes a place in the queue."""
+        return min(64, self.max_queue)
+
+    @property
     def largest(self) -> int:
         """Bytes of one largest body and its decoded picture."""
         return self.max_body + 3 * self.max_pixels

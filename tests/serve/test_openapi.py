@@ -243,3 +243,13 @@ def test_the_docs_page_shows_every_route_and_loads_nothing_from_elsewhere() -> N
 def test_the_document_is_plain_json() -> None:
     document = openapi.document({"a": ["1"]}, Settings())
     assert json.loads(json.dumps(document)) == json.loads(json.dumps(document, sort_keys=True))
+
+
+def test_the_document_says_how_many_pictures_one_inference_takes(kit: SimpleNamespace, serve: Any) -> None:
+    running = serve({"tiny": kit.Brightness()}, max_queue=3)
+    shape = running.client.get("/openapi.json").json()["components"]["schemas"]["ImageInput"]["properties"]["shape"]
+    most = shape["prefixItems"][0]["maximum"]
+    for count, status in ((most, 200), (most + 1, 413)):
+        tensor = {"name": "image", "datatype": "UINT8", "shape": [count, 1, 1, 3], "data": [0] * 3 * count}
+        answer = running.client.post("/v2/models/tiny/infer", json={"inputs": [tensor]})
+        assert answer.status_code == status, count

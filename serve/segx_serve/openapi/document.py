@@ -47,7 +47,7 @@ def document(models: Mapping[str, Sequence[str]], settings: Settings) -> Node:
         "tags": [*segment.TAGS, *service.TAGS, *protocol.TAGS, *management.TAGS],
         "paths": paths,
         "components": {
-            "schemas": {**schemas.schemas(), **protocol_schemas.schemas()},
+            "schemas": {**schemas.schemas(), **protocol_schemas.schemas(settings)},
             "headers": parts.common_headers(),
             "parameters": parts.common_parameters(),
             **({"securitySchemes": _schemes()} if keys else {}),

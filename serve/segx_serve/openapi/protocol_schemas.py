@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from segx_serve.oip.tensors import CLASSMAP, ENCODED, IMAGE
 from segx_serve.openapi.parts import COUNT, FLAG, TEXT, Node, array, record, ref
+from segx_serve.settings import Settings
 
 _POSITIVE: Node = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 _PLACE: Node = {"type": "integer", "minimum": 0, "maximum": 2**48}
 
 
-def schemas() -> Node:
+def schemas(settings: Settings) -> Node:
     """Name -> schema."""
-    return {**_requests(), **_answers()}
+    return {**_requests(settings.max_pictures), **_answers()}
 
 
-def _requests() -> Node:
+def _requests(max_pictures: int) -> Node:
+    pictures: Node = {**_POSITIVE, "maximum": max_pictures}
     pixel: Node = {"type": "integer", "minimum": 0, "maximum": 255}
     pixels: Node = {"anyOf": [array(pixel), array(array(array(array(pixel))))], "description": "Flat or nested"}
     files: Node = {
@@ -26,14 +28,14 @@ def _requests() -> Node:
     }
     image_shape = {
         "type": "array",
-        "prefixItems": [_POSITIVE, _POSITIVE, _POSITIVE, {"const": 3}],
+        "prefixItems": [pictures, _POSITIVE, _POSITIVE, {"const": 3}],
         "minItems": 4,
         "maxItems": 4,
         "description": "[pictures, height, width, 3]",
     }
     files_shape = {
         "type": "array",
-        "prefixItems": [_POSITIVE, {"const": 1}],
+        "prefixItems": [pictures, {"const": 1}],
         "minItems": 1,
         "maxItems": 2,
         "description": "[pictures, 1] or [pictures]",
