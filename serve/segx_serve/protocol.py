@@ -62,7 +62,7 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
 
         def data_received(self, data: bytes) -> None:
             self._waits_since = None
-            if self._fast.complete if self._fast is not None else self.cycle is not None and not self.cycle.more_body:
+            if self._answering():
                 self._header_bytes += len(data)  # of a request behind the one that is being answered
             super().data_received(data)
             if self._header_bytes > _MOST_HEADER_BYTES and self.parser is not None:
@@ -84,6 +84,12 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
                 self._refuse(b"431 Request Header Fields Too Large")
             elif self._due is None:
                 self._due = self.loop.call_later(timeout, self._late)
+
+        def _answering(self) -> bool:
+            """Whether a request is there as a whole and its answer is not: what comes now belongs to the next one."""
+            if self._fast is not None:
+                return self._fast.complete
+            return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
         def on_headers_complete(self) -> None:
             if self._due is not None:
