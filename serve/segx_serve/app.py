@@ -40,6 +40,7 @@ from segx_serve.tls import Renewal
 
 Handler = Callable[[Request], Awaitable[Reply]]
 _log = logging.getLogger("segx.serve")
+_REFUSED = "segx.refused"
 # How a request whose client hung up is counted; no client ever sees it.
 _HUNG_UP = 499
 # How often certificates are looked at, seconds.
@@ -83,8 +84,14 @@ class App:
         """The route for a request that needs no ASGI, None for every other."""
         if request.path != Segment.route or not self.service.running:
             return None
-        if not self.door.open and self.door.enter(request) is not None:
-            return None
+        if not self.door.open:
+            try:
+                if self.door.enter(request) is not None:
+                    return None
+            except RefusalError as refusal:
+                # ASGI gets the same scope: it need not look, and count, again.
+                request.scope[_REFUSED] = refusal
+                raise
         plan = self._segment.hot(request)
         return None if plan is None else _Fast(self._segment, request, plan)
 
@@ -183,11 +190,14 @@ class App:
                 body = b""
                 if found.method == "POST":
                     body = await read_body(request, ticket, settings.max_body, settings.read_timeout)
-                reply = await _unless_gone(self._oip.call(found, request, body), request)
+                work = self._oip.call(found, request, body)
+                # A change of models goes on whether or not its client waits for it.
+                reply = await (_unless_gone(work, request) if found.operation == "infer" else work)
         except FullError as full:
             raise desk.shed(full.reason) from None
         if found.operation in ("shm_register", "shm_unregister"):
-            await self.service.share({"path": request.path, "body": body.decode()})
+            text = body.decode() if found.operation == "shm_register" else ""
+            await self.service.share({"path": request.path, "body": text})
         return reply
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -222,6 +232,8 @@ class App:
         route = "other"
         try:
             try:
+                if (refused := request.scope.get(_REFUSED)) is not None:
+                    raise refused
                 reply = self.door.enter(request)
                 if reply is None:
                     route, handler = self._find(request)

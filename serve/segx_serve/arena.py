@@ -73,7 +73,7 @@ class Arena:
             else:
                 starts.insert(index, start)
                 ends.insert(index, end)
-            if self._top > _KEEP and starts == [0]:
+            if self._top > _KEEP and starts == [0] and ends == [self.size]:
                 self._trim()
 
     def array(self, start: int, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArray[Any]:

@@ -57,7 +57,8 @@ class Batcher(Generic[W]):
         self._max_wait = max_wait
         self._most = most
         self._shares = shares
-        self._cost = 0.0  # seconds a picture lately took; 0 until something ran
+        self._cost = 0.0  # seconds a pixel lately took; 0 until something ran
+        self._pixels = 0  # of all pictures that wait
 
     def __len__(self) -> int:
         return self._waiting
@@ -76,8 +77,9 @@ class Batcher(Generic[W]):
                 group.append((self._count, job))
                 self._count += 1
                 self._waiting += 1
+                self._pixels += job.shape[0] * job.shape[1]
             # All idle: one must work. Some at work: another is woken only for more than it costs to wake it.
-            if self._idle == self._consumers or (self._idle and self._worth(self._waiting)):
+            if self._idle == self._consumers or (self._idle and self._worth(self._pixels)):
                 if self._max_wait:
                     # The one engine that is woken may go on waiting for its own size: let all look.
                     self._changed.notify_all()
@@ -102,24 +104,26 @@ class Batcher(Generic[W]):
                         self._wait(rest)
                         continue
                 if self._cost:
-                    limit = max(1, int(min(limit, self._most / self._cost)))
-                shared = self._shares and self._worth(len(group))
+                    limit = max(1, int(min(limit, self._most / (self._cost * shape[0] * shape[1]))))
+                shared = self._shares and self._worth(len(group) * shape[0] * shape[1])
                 share = -(-len(group) // self._consumers) if shared else len(group)
                 return self._pop(shape, min(limit, share))
 
-    def ran(self, count: int, seconds: float) -> None:
-        """Learn how long `count` pictures took together."""
-        each = seconds / count
-        # Follows a change of size within some ten runs, and is not led astray by one that was held up.
+    def ran(self, pixels: int, seconds: float) -> None:
+        """Learn how long pictures of so many pixels took together."""
+        each = seconds / pixels
+        # Follows a change within some ten runs, and is not led astray by one that was held up.
         self._cost = self._cost + 0.1 * (min(each, 4 * self._cost) - self._cost) if self._cost else each
 
-    def brief(self, count: int) -> bool:
-        """Whether so many more pictures are so little work that no engine need be woken for it; none waits then."""
-        return self._most < float("inf") and not self._waiting and bool(self._cost) and not self._worth(count)
+    def brief(self, count: int, pixels: int) -> bool:
+        """Whether so many more pictures are one batch of so little work that no engine need be woken for it."""
+        if self._most == float("inf") or self._waiting or not self._cost:
+            return False
+        return count <= self._max_batch and pixels <= self._max_pixels and not self._worth(pixels)
 
-    def _worth(self, count: int) -> bool:
-        """Whether so many pictures are worth the work of several engines."""
-        return not self._cost or count * self._cost > _WORTH
+    def _worth(self, pixels: int) -> bool:
+        """Whether so many pixels are worth the work of several engines."""
+        return not self._cost or pixels * self._cost > _WORTH
 
     def close(self) -> None:
         """Let engines finish what is queued and then end."""
@@ -132,7 +136,7 @@ class Batcher(Generic[W]):
         with self._changed:
             jobs = [job for group in self._groups.values() for _, job in group]
             self._groups.clear()
-            self._waiting = 0
+            self._waiting = self._pixels = 0
             return jobs
 
     def _wait(self, seconds: float | None) -> None:
@@ -153,6 +157,7 @@ class Batcher(Generic[W]):
         if not group:
             del self._groups[shape]
         self._waiting -= count
+        self._pixels -= count * shape[0] * shape[1]
         if self._groups and self._idle and self._worth(self._waiting):
             self._changed.notify()
         return jobs

@@ -120,9 +120,13 @@ class Desk:
         fine = not any(job.error for job in call.jobs)
         self.tally.model(model.name, model.version).call(call, seconds, fine)
 
-    def uses(self, lanes: Container[int]) -> bool:
-        """Whether a call is open on one of these lanes, given by their id()."""
-        return any(id(call.lane) in lanes for call in self._open)
+    def others(self, lanes: Container[int]) -> set[Call]:
+        """The calls that are open now on any other lane than these, given by their id()."""
+        return {call for call in self._open if id(call.lane) not in lanes}
+
+    def open(self, calls: set[Call]) -> bool:
+        """Whether one of these calls is open still."""
+        return not self._open.isdisjoint(calls)
 
     def abandon_all(self) -> None:
         """End every call that is still open: the service stops."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve.batcher import Batcher
-from segx_serve.job import ExpiredError, GoneError, Work
+from segx_serve.job import ExpiredError, GoneError, LostError, Work
 from segx_serve.workers import join
 
 _log = logging.getLogger("segx.serve")
@@ -83,7 +83,8 @@ class Engine(Generic[W]):
 
         Only for runners that take several threads at once, and for jobs of one size.
         """
-        if not self.warmed.is_set() or not self._batcher.brief(len(jobs)):
+        height, width = jobs[0].shape
+        if not self.warmed.is_set() or not self._batcher.brief(len(jobs), len(jobs) * height * width):
             return False
         self._take(jobs, threading.get_ident())
         return True
@@ -104,15 +105,20 @@ class Engine(Generic[W]):
         return 0.0 if began is None else time.perf_counter() - began
 
     def overdue(self, seconds: float) -> list[W]:
-        """The jobs of runs that have taken longer than `seconds`, with those that wait behind them."""
+        """The jobs of runs that have taken longer than `seconds`; those that wait behind them end as lost."""
         limit = time.perf_counter() - seconds
-        hung = [jobs for began, jobs in list(self._busy.values()) if began < limit]
+        hung = [job for began, jobs in list(self._busy.values()) if began < limit for job in jobs]
         if not hung:
             return []
         self._hung = True
         self.failure = f"a run has not ended within {seconds:g} s"
         self.warmed.clear()
-        return [job for jobs in hung for job in jobs] + self._batcher.drain()
+        waiting = self._batcher.drain()
+        for job in waiting:
+            job.error = LostError()
+        if waiting:
+            self._finished(waiting)
+        return hung
 
     def _work(self, number: int) -> None:
         if number == 0:
@@ -131,13 +137,17 @@ class Engine(Generic[W]):
                 for job in live:
                     job.error = job.error or (error if job.classmap is None else None)
             del self._busy[number]
+            if self._hung and not self._busy:
+                # It took its time, and did end: whoever waited was answered, and others may come again.
+                self._hung, self.failure = False, ""
+                self.warmed.set()
         self._finished(jobs)
 
     def _warm(self) -> None:
         self._busy[0] = (time.perf_counter(), [])
         try:
             run_checked(self._runner, self._warm_up)
-        except RunnerError:
+        except (RunnerError, MemoryError):
             _log.exception("model '%s' failed its warm-up run", self._name)
             self.failure = "its warm-up run failed; the log says why"
         else:
@@ -152,7 +162,7 @@ class Engine(Generic[W]):
         except (RunnerError, MemoryError) as error:
             failure = error
         else:
-            self._batcher.ran(len(jobs), time.perf_counter() - began)
+            self._batcher.ran(maps.size, time.perf_counter() - began)
             for job, classmap in zip(jobs, maps, strict=True):
                 job.classmap = classmap
                 job.timing.run += job.end()
@@ -192,10 +202,13 @@ def run_checked(runner: Runner, batch: UInt8) -> ClassMap:
         (N, H, W) uint8 or uint16 class indices.
 
     Raises:
-        RunnerError: whatever went wrong inside the runner.
+        MemoryError: there was too little.
+        RunnerError: whatever else went wrong inside the runner.
     """
     try:
         maps = np.asarray(runner.run(batch))
+    except MemoryError:
+        raise
     except Exception as error:  # a runner is foreign code; its failure is one request's, not ours
         raise RunnerError(f"{type(error).__name__}: {error}") from error
     if maps.shape != batch.shape[:3] or maps.dtype not in (np.uint8, np.uint16):

@@ -8,6 +8,7 @@ It knows uvicorn's protocol only through what it is handed, and nothing of pictu
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Seconds that a connection which was told to come back later, and did not wait, waits for its next answer.
 _PENALTY = 1.0
+_log = logging.getLogger("segx.serve")
 _HEADERS_OF_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -162,6 +164,10 @@ class FastCycle:
             self._call = self._route.start(body, self._ticket, self._answer)
         except RefusalError as refusal:
             self._turn_away(refusal)
+        except Exception:  # noqa: BLE001 - whatever fails, its client gets an answer
+            _log.exception("a request failed", extra={"fields": {"request_id": self._request.id}})
+            text = "The service failed; its log says why, under this answer's X-Request-Id."
+            self._answer(RefusalError(500, "internal", text).reply())
 
     def patience(self, timeout: float) -> float:
         """Seconds until the client has been silent for `timeout`, or too slow on the whole."""
@@ -171,7 +177,7 @@ class FastCycle:
         """Give the body up."""
         text = f"The request's body did not arrive: {self._arrived} bytes came, then too little for {timeout:g} s."
         self.keep_alive = False
-        self._answer(RefusalError(408, "timeout", text).reply(plain=self._plain))
+        self._answer(RefusalError(408, "timeout", text).reply())
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -180,10 +186,6 @@ class FastCycle:
             self._call.gone = True
         elif not self.response_complete:
             self._answer(None)
-
-    @property
-    def _plain(self) -> bool:
-        return self._request.path.startswith("/v2")
 
     def _refuse(self, refusal: RefusalError) -> None:
         self._refusal = refusal
@@ -195,7 +197,8 @@ class FastCycle:
 
         Hundreds of clients that ask again and again would otherwise take the time of those that were let in.
         """
-        reply = refusal.reply(plain=self._plain)
+        self._ticket.close()
+        reply = refusal.reply()
         if refusal.code == "overloaded":
             now = time.monotonic()
             wait = self._protocol.turned_away + _PENALTY - now

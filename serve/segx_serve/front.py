@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from segx_serve.tally import Snapshot
 _log = logging.getLogger("segx.serve")
 # How often the supervisor hears that this process is alive, and what it counted; seconds.
 _BEAT = 1.0
+# When a host that could not be reached is tried again, seconds.
+_AGAIN = 0.5
 # How long a change of models, or a question to the supervisor, may take; seconds.
 _CHANGE, _QUESTION = 600.0, 2.0
 
@@ -48,6 +51,8 @@ class FrontService(Service):
         super().__init__(settings, shared=True, board=board)
         self._channel = channel
         self._links: dict[str, Link] = {}
+        self.reached = True
+        """Whether every host of the present table could be connected to."""
 
     async def stop(self) -> None:
         """End the threads, then the links: nothing is with a host any more."""
@@ -84,14 +89,15 @@ class FrontService(Service):
         """Have the other front-ends do what this one just did."""
         await self._change({"type": "share", "what": message})
 
-    async def apply(self, table: Message) -> list[Model]:
-        """Serve what a table of the supervisor's says; returns what is no longer served."""
-        links = {}
-        for entry in table["models"]:
-            path = entry["host"]
-            if path is not None and path not in links:
-                links[path] = await self._link(path)
-        before = list(self.catalog)
+    def apply(self, table: Message) -> None:
+        """Serve what a table of the supervisor's says."""
+        links: dict[str, Link] = {}
+        paths = {entry["host"] for entry in table["models"] if entry["host"] is not None}
+        for path in paths:
+            link = self._link(path)
+            if link is not None:
+                links[path] = link
+        self.reached = len(links) == len(paths)
         self.unloaded = table["unloaded"]
         self.catalog.replace(_model(entry, links.get(entry["host"])) for entry in table["models"])
         self.show_models()
@@ -99,33 +105,44 @@ class FrontService(Service):
             if path not in links or not link.up:
                 del self._links[path]
         self._links |= links
-        return [model for model in before if all(model.lane is not one.lane for one in self.catalog)]
 
-    async def settle(self, old: list[Model], kept: dict[str, Link]) -> None:
-        """Wait until no request uses these models, then close the links that nothing uses."""
-        lanes = {id(model.lane) for model in old}
-        while self.desk.uses(lanes):
+    async def settle(self, kept: dict[str, Link]) -> None:
+        """Wait until no request uses what is no longer served, then close the links that nothing uses.
+
+        Args:
+            kept: the links there were before.
+        """
+        lanes = {id(model.lane) for model in self.catalog}
+        old = self.desk.others(lanes)
+        while self.desk.open(old):
             await asyncio.sleep(0.01)
         for path, link in kept.items():
-            if self._links.get(path) is not link:
-                link.close()
+            if self._links.get(path) is link:
+                continue
+            # What the host still holds, though nobody waits for it, lies in memory that it may yet write to.
+            while link.up and link.depth:
+                await asyncio.sleep(0.05)
+            link.close()
 
     @property
     def links(self) -> dict[str, Link]:
         """Host's socket path -> the link to it."""
         return dict(self._links)
 
-    async def _link(self, path: str) -> Link:
+    def _link(self, path: str) -> Link | None:
         known = self._links.get(path)
         if known is not None and known.up:
             return known
         assert self.rooms is not None
-        link = Link(self.pipeline, self.arena, self.rooms)
+        link: Link | None = None
         try:
+            link = Link(self.pipeline, self.arena, self.rooms)
             link.open(Path(path))
         except OSError as error:
-            _log.warning("the process that runs models does not answer: %s", error)
-            link.close()
+            _log.warning("the process that runs models cannot be reached: %s", error)
+            if link is not None:
+                link.close()
+            return None
         return link
 
     async def _change(self, question: Message) -> None:
@@ -156,6 +173,7 @@ class Front:
         self._app = App(self._service)
         self._server = make_server(self._app, settings)
         self._settling: set[asyncio.Task[None]] = set()
+        self._latest = -1
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the supervisor says to end or is gone."""
@@ -166,9 +184,15 @@ class Front:
         # What is there now stays: the collector need not look at it again and again while requests come and go.
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():
+            # Deaf to the supervisor it must not go on; with an error it is started again.
+            self._server.should_exit = True
         await serving
-        listening.cancel()
         beating.cancel()
+        if listening.done():
+            listening.result()
+        listening.cancel()
 
     async def _listen(self) -> None:
         async for message in self._channel:
@@ -185,16 +209,28 @@ class Front:
             pass
 
     async def _apply(self, table: Message) -> None:
+        self._latest = table["serial"]
         links = self._service.links
-        old = await self._service.apply(table)
+        self._service.apply(table)
         await self._channel.send({"type": "switched", "serial": table["serial"]})
-        task = asyncio.create_task(self._settle(old, links, table["serial"]))
+        self._spawn(self._settle(links, table["serial"]))
+        if not self._service.reached:
+            self._spawn(self._again(table))
+
+    async def _again(self, table: Message) -> None:
+        """Try a host once more that could not be reached, unless there is other news by then."""
+        await asyncio.sleep(_AGAIN)
+        if self._latest == table["serial"]:
+            await self._apply(table)
+
+    async def _settle(self, links: dict[str, Link], serial: int) -> None:
+        await self._service.settle(links)
+        await self._channel.send({"type": "quiet", "serial": serial})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
-
-    async def _settle(self, old: list[Model], links: dict[str, Link], serial: int) -> None:
-        await self._service.settle(old, links)
-        await self._channel.send({"type": "quiet", "serial": serial})
 
     async def _beat(self) -> None:
         while True:

@@ -188,9 +188,12 @@ class Guests:
         try:
             return guest.read()
         except (EOFError, OSError):
-            self._ears.unregister(guest.connection)
-            guest.leave()
-            return []
+            pass
+        except Exception:  # noqa: BLE001 - one front-end that makes no sense must not silence the others
+            _log.exception("a front-end said what makes no sense")
+        self._ears.unregister(guest.connection)
+        guest.leave()
+        return []
 
     def _hand_on(self, works: list[GuestWork]) -> None:
         """Run works here where that is quickly done, else leave them to their engines."""

@@ -105,7 +105,7 @@ class Host:
     async def _beat(self) -> None:
         memory = GpuMemory() if self._on_gpu else None
         while True:
-            busy = max((engine.busy() for engine in self._engines.values()), default=0.0)
+            busy = max((engine.busy() for engine in list(self._engines.values())), default=0.0)
             await self._channel.send({"type": "beat", "busy": busy, "gpu_bytes": memory.used() if memory else None})
             await asyncio.sleep(_BEAT)
 
@@ -131,7 +131,8 @@ async def _main(fd: int) -> None:
 def main() -> None:
     """Run one host."""
     # Ctrl-C reaches the whole group; the supervisor decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     asyncio.run(_main(int(sys.argv[1])))
     # Threads in a hung run would hold the interpreter's own end up.
     os._exit(0)

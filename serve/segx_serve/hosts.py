@@ -196,6 +196,7 @@ class HostGroup:
                         entry.state = "failed" if entry.failure else "ready"
                         entry.host = str(self._path)
                     self._loading = False
+                    process.heard, self.busy = time.monotonic(), 0.0
                     self.changed()
                     return
         how = await process.wait()

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from segx_core.card import Axis
 from segx_serve.catalog import Catalog
 from segx_serve.http import Reply, as_json
 from segx_serve.models import Model
 from segx_serve.oip.routes import Oip
 from segx_serve.settings import LIMITS, Settings
-
-_DATATYPES = {
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-}
 
 
 def live() -> Reply:
@@ -60,8 +50,3 @@ def _model(model: Model) -> dict[str, Any]:
         "palette": [list(color) for color in model.palette],
         "measurements": [row.model_dump() for row in card.measurements] if card else [],
     }
-
-
-def _tensor(name: str, dtype: str, shape: tuple[Axis, ...]) -> dict[str, Any]:
-    sizes = [axis if isinstance(axis, int) else -1 for axis in shape]
-    return {"name": name, "datatype": _DATATYPES[dtype], "shape": sizes}

@@ -104,8 +104,8 @@ class FileService(LocalService):
         old = [part for part in self.parts if part.model.name == name]
         self.parts = [part for part in self.parts if part.model.name != name] + fresh
         self.offer()
-        lanes = {id(part.engine) for part in old}
-        while self.desk.uses(lanes):
+        calls = self.desk.others({id(part.engine) for part in self.parts})
+        while self.desk.open(calls):
             await asyncio.sleep(0.01)
         for part in old:
             await asyncio.to_thread(part.engine.stop, max(1.0, self.settings.drain_seconds))

@@ -7,10 +7,13 @@ the largest single cost of a service, so a wake-up is asked for only when none i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from segx_serve.job import Job
+
+_log = logging.getLogger("segx.serve")
 
 
 class Mailbox:
@@ -43,4 +46,7 @@ class Mailbox:
         self._awake = False
         finished = self._finished
         while finished:
-            self._deliver(finished.popleft())
+            try:
+                self._deliver(finished.popleft())
+            except Exception:  # noqa: BLE001 - what fails for one must not keep the others' answers
+                _log.exception("a finished picture could not be delivered")

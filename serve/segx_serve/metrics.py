@@ -23,11 +23,10 @@ _GAUGES = {
     "segx_process_cpu_seconds": "Processor time used by role, by the processes alive now.",
     "segx_processes": "Processes alive by role.",
     "segx_process_restarts": "Processes started again after they ended unasked, by role.",
-    "segx_log_dropped": "Log records dropped because nobody read them.",
     "segx_auth_failures": "Requests with no key or an unknown one.",
     "segx_gpu_memory_bytes": "GPU memory in use by this service's processes.",
 }
-_COUNTERS = {"segx_process_restarts", "segx_log_dropped", "segx_auth_failures", "segx_process_cpu_seconds"}
+_COUNTERS = {"segx_process_restarts", "segx_auth_failures", "segx_process_cpu_seconds"}
 
 
 def text(snapshot: Snapshot) -> bytes:

@@ -5,7 +5,6 @@ A runner without a card is served too: its classes are then numbers. Knows nothi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -19,6 +18,7 @@ from segx_core.runner import Runner, UInt8
 from segx_serve.batcher import Batcher
 from segx_serve.engine import Engine
 from segx_serve.job import Job, Work
+from segx_serve.repository import is_name
 from segx_serve.settings import CPU, Settings, on_gpu
 
 W = TypeVar("W", bound=Work)
@@ -26,7 +26,6 @@ W = TypeVar("W", bound=Work)
 _CPU_BATCH = 0.004
 _WARM_SIDE = 256
 _PLAIN_CLASSES = 256
-_NAME = re.compile(r"[^/\s?#%][^/?#%]{0,199}")
 
 
 class Lane(Protocol):
@@ -108,7 +107,7 @@ def describe(
     Raises:
         ConfigError: a name that cannot stand in an address.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ConfigError("a model name of at most 200 characters without / ? # %", f"'{name}'", "Rename the file.")
     palette = card.palette if card else default_palette(_PLAIN_CLASSES)
     return Model(name, version, card, provider, size_bytes, lane, palette, state)

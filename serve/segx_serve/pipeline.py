@@ -141,6 +141,9 @@ class Pipeline:
             else:
                 job.begin()
                 height, width = source.shape[:2]
+                if height * width > self._limits.max_pixels:
+                    expected = f"a picture of at most {self._limits.max_pixels} pixels"
+                    raise PictureError(expected, f"{width}x{height}", "Send it smaller.", kind="too_large")
                 job.picture = self._reserve(job, height, width)
                 np.copyto(job.picture, source)
         except (PictureError, ExpiredError, GoneError, FullError, MemoryError) as error:

@@ -62,7 +62,13 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
 
         def data_received(self, data: bytes) -> None:
             self._waits_since = None
+            if self._answering():
+                self._header_bytes += len(data)  # of a request behind the one that is being answered
             super().data_received(data)
+            if self._header_bytes > _MOST_HEADER_BYTES and self.parser is not None:
+                self._give_up()
+                self._refuse(b"431 Request Header Fields Too Large")
+                return
             fast = self._fast
             if fast is not None:
                 if not fast.complete and self._due is None:
@@ -79,11 +85,18 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
             elif self._due is None:
                 self._due = self.loop.call_later(timeout, self._late)
 
+        def _answering(self) -> bool:
+            """Whether a request is there as a whole and its answer is not: what comes now belongs to the next one."""
+            if self._fast is not None:
+                return self._fast.complete
+            return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
         def on_headers_complete(self) -> None:
             if self._due is not None:
                 self._in_time()
             self._header_bytes = 0
-            if self.cycle is None or self.cycle.response_complete:
+            # A client that does not take its answers goes through ASGI, which waits until it does.
+            if (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused:
                 fast = FastCycle.begin(self, hot)
                 if fast is not None:
                     self._fast = self.cycle = fast  # type: ignore[assignment]
@@ -114,6 +127,8 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
                 self._cycles.popleft()
             self.server_state.total_requests += 1
             if self.transport.is_closing():
+                if self.transport.get_write_buffer_size() and self._unread_due is None:
+                    self._see_it_read()
                 return
             self.flow.resume_reading()
             if self.pipeline:
@@ -209,5 +224,7 @@ def protocol(hot: Hot, timeout: float, write_timeout: float, max_connections: in
             if not self.transport.is_closing():
                 self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
                 self.transport.close()
+                if self.transport.get_write_buffer_size() and self._unread_due is None:
+                    self._see_it_read()
 
     return Protocol

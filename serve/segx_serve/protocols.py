@@ -36,7 +36,8 @@ def make_grpc(service: Service, oip: Oip, door: Door) -> Any:
         host=settings.host,
         port=settings.grpc_port,
         max_message=settings.max_body,
-        max_calls=settings.max_queue,
+        # Calls count from their headers to their end, streams as long as they are open: admission sheds, not this.
+        max_calls=max(128, 4 * settings.max_queue),
         reuse_port=service.shared,
     )
 

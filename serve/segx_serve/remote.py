@@ -26,7 +26,11 @@ _TELL = 0.05
 
 
 class Link:
-    """One connection to one host. Made, read and closed on the event loop; `send` may come from any thread."""
+    """One connection to one host. Made, read and closed on the event loop; `send` may come from any thread.
+
+    Raises:
+        OSError: there is no file descriptor for it.
+    """
 
     def __init__(self, pipeline: Pipeline, arena: Arena, rooms: Arena) -> None:
         self.up = False

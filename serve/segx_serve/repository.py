@@ -8,6 +8,8 @@ repositories) is version VERSION, a whole number. A third party's file `X.onnx` 
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from segx_core.errors import ConfigError, ModelError
 
 # How often folders are looked through, seconds. A change counts once it has looked the same twice.
 _LOOK = 1.0
+_NAME = re.compile(r"[^/\s?#%][^/?#%]{0,199}")
+_log = logging.getLogger("segx.serve")
 Key = tuple[str, str]
 """Name and version."""
 
@@ -31,6 +35,11 @@ class Found:
     """The card that takes the place of one in the file; None for the file's own."""
     signature: tuple[int, ...]
     """Inode, size and time of change, of the card too: a file replaced or rewritten has another one."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a model may be called so: what can stand in an address, and be written down."""
+    return bool(_NAME.fullmatch(name)) and name.isprintable()
 
 
 class Repository:
@@ -59,12 +68,21 @@ class Repository:
         """What is there now. Of two files with one name and version the first one counts."""
         found: dict[Key, Found] = {}
         for one in self._all():
-            found.setdefault((one.name, one.version), one)
+            if is_name(one.name):
+                found.setdefault((one.name, one.version), one)
+            elif one.path not in self._nameless:
+                self._nameless.add(one.path)
+                _log.error("%r cannot be served: a name needs at most 200 characters without / ? # %%", one.path.name)
         return found
 
     def _check(self) -> None:
+        self._nameless: set[Path] = set()  # files whose names are told of already
         found: dict[Key, Path] = {}
         for one in self._all():
+            if not is_name(one.name):
+                raise ConfigError(
+                    "a model name of at most 200 characters without / ? # %", f"{one.name!r}", "Rename the file."
+                )
             key = (one.name, one.version)
             if key in found:
                 raise ConfigError(

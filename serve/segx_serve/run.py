@@ -50,6 +50,7 @@ def serve(
     if workers and sys.platform == "win32":
         raise SetupError("a system with Unix sockets for several processes", "Windows", "Use --workers 0.")
     checked(settings)
+    _more_files()
     log = logs.configure(settings.log_format, "info", "supervisor" if workers else "service")
     try:
         if workers:
@@ -91,6 +92,15 @@ def _supervised(repository: Repository, settings: Settings, provider: str, force
             listener.close()
 
 
+def _more_files() -> None:
+    """Let this process and its children open as many files as the system allows them: a connection is one."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def checked(settings: Settings) -> None:
     """Hold against the machine what can be: keys, certificate, collector, extras. Warnings are printed.
 
@@ -107,6 +117,8 @@ def checked(settings: Settings) -> None:
                 "gRPC is served without TLS only: put it behind a proxy that adds it.",
             )
         import segx_serve.oip.grpc_server  # noqa: F401 - says what is missing
+
+        bind(settings.model_copy(update={"port": settings.grpc_port})).close()
     warnings = [*(door.keys.warnings() if door.keys else ()), *(settings.tls.check() if settings.tls else ())]
     for warning in warnings:
         console().print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -113,7 +113,7 @@ class Service:
         while True:
             await asyncio.sleep(_LOOK)
             for model in self.catalog:
-                hung = model.lane.overdue(self.settings.run_timeout)
+                hung = [job for job in model.lane.overdue(self.settings.run_timeout) if not job.ended]
                 if hung:
                     _log.error("model '%s': %s", model.name, model.lane.failure)
                 for job in hung:

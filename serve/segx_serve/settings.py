@@ -99,7 +99,7 @@ class Settings(BaseModel):
     """Whether every answered request gets a log line."""
     otel_endpoint: str | None = None
     """OTLP/HTTP address that traces are sent to."""
-    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    grpc_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the Open Inference Protocol over gRPC; None: not offered."""
     sample: Path | None = None
     """A picture that the web page offers to try."""

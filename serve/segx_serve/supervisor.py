@@ -94,6 +94,9 @@ class Supervisor:
                 starting = asyncio.create_task(self._begin(list(found.values())))
                 await self._first(starting, asyncio.create_task(self._ending.wait()))
                 if not self._ending.is_set():
+                    # Front-ends then have the table with all that is ready, and no first request is sent away.
+                    self._changed.set()
+                    await self._agreed("switched", self._serial + 1, _SWITCH)
                     announce([entry.describe for entry, _ in self._entries])
                     if self._repository.folders:
                         self._spawn(self._follow(found))
@@ -185,7 +188,7 @@ class Supervisor:
             case "switched":
                 slot.switched = message["serial"]
             case "quiet":
-                slot.quiet = message["serial"]
+                slot.quiet = max(slot.quiet, message["serial"])
             case "snapshot":
                 others = [one.snapshot for one in self._slots if one is not slot and one.snapshot is not None]
                 answer = {"others": [*others, self._past, self._own()]}
@@ -198,7 +201,12 @@ class Supervisor:
     async def _share(self, process: Process, message: Message) -> None:
         """Have every other front-end, later ones too, do what one did."""
         shared = {"type": "share", "what": message["what"]}
-        self._shared.append(shared)
+        if message["what"]["path"].endswith("/register"):
+            self._shared.append(shared)
+        else:
+            # What is gone need not be told to later ones: all regions, or the one that is named.
+            region = message["what"]["path"].rpartition("/")[0]
+            self._shared = [one for one in self._shared if not one["what"]["path"].startswith(f"{region}/")]
         for slot in self._slots:
             if slot.process is not None and slot.process is not process:
                 await slot.process.channel.send(shared)

@@ -17,7 +17,7 @@ import numpy as np
 
 MAGIC = b"segx-1\0\0"
 _HELLO = struct.Struct("<8sQQ")
-_ASK = struct.Struct("<IHHIIQQd")
+_ASK = struct.Struct("<IIHIIQQd")
 _TOLD = struct.Struct("<IBBHff")
 _RECEIVE = 64 * 1024
 WANTED, GONE = 0, 1

@@ -107,7 +107,7 @@ def test_every_job_comes_out_once_in_batches_of_one_size(
 @pytest.mark.parametrize(("cost", "taken"), [(0.001, 4), (0.0005, 8), (1.0, 1), (0.0000001, 10)])
 def test_a_batch_takes_no_more_time_than_it_may(cost: float, taken: int) -> None:
     batcher: Batcher[Work] = Batcher(1, 16, 10**6, most=0.004)
-    batcher.ran(2, 2 * cost)
+    batcher.ran(2 * 16, 2 * cost)
     for _ in range(10):
         batcher.put(job(4, 4))
     jobs = batcher.take()
@@ -117,7 +117,7 @@ def test_a_batch_takes_no_more_time_than_it_may(cost: float, taken: int) -> None
 
 def test_without_such_a_bound_a_batch_is_as_large_as_it_may_be_whatever_a_picture_takes() -> None:
     batcher: Batcher[Work] = Batcher(1, 16, 10**6)
-    batcher.ran(1, 5.0)
+    batcher.ran(16, 5.0)
     for _ in range(10):
         batcher.put(job(4, 4))
     assert [len(jobs) for jobs in drain(batcher)] == [10]
@@ -126,7 +126,7 @@ def test_without_such_a_bound_a_batch_is_as_large_as_it_may_be_whatever_a_pictur
 @pytest.mark.parametrize(("cost", "sizes"), [(0.00001, [5]), (0.01, [3, 1, 1])])
 def test_pictures_of_microseconds_are_not_worth_sharing_out(cost: float, sizes: list[int]) -> None:
     batcher: Batcher[Work] = Batcher(2, 8, 10**6)
-    batcher.ran(1, cost)
+    batcher.ran(16, cost)
     for _ in range(5):
         batcher.put(job(4, 4))
     assert [len(jobs) for jobs in drain(batcher)] == sizes
@@ -134,8 +134,8 @@ def test_pictures_of_microseconds_are_not_worth_sharing_out(cost: float, sizes: 
 
 def test_one_run_that_was_held_up_does_not_lead_astray() -> None:
     batcher: Batcher[Work] = Batcher(1, 16, 10**6, most=0.004)
-    batcher.ran(1, 0.0005)
-    batcher.ran(1, 60.0)
+    batcher.ran(16, 0.0005)
+    batcher.ran(16, 60.0)
     for _ in range(10):
         batcher.put(job(4, 4))
     jobs = batcher.take()
@@ -162,3 +162,14 @@ def test_jobs_put_together_reach_a_waiting_engine() -> None:
     batcher.put_all([job(4, 4) for _ in range(6)])
     engine.join(30)
     assert taken == [4, 2]
+
+
+def test_the_work_of_a_batch_is_told_by_its_pixels() -> None:
+    batcher: Batcher[Work] = Batcher(2, 4, 10**6, most=0.004)
+    assert not batcher.brief(1, 16)  # nothing is known yet
+    batcher.ran(16, 0.0001)
+    assert batcher.brief(4, 4 * 16)
+    assert not batcher.brief(5, 5 * 16)  # more than a batch
+    assert not batcher.brief(1, 16 * 100)  # one large picture
+    batcher.put(job(4, 4))
+    assert not batcher.brief(1, 16)  # somebody waits

@@ -11,7 +11,7 @@ import pytest
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve.batcher import Batcher
 from segx_serve.engine import Engine, RunnerError, run_checked
-from segx_serve.job import ExpiredError, GoneError, Job
+from segx_serve.job import ExpiredError, GoneError, Job, LostError
 
 
 def run_all(runner: Runner, jobs: list[Job], count: int = 1) -> tuple[Engine[Job], list[list[Job]]]:
@@ -141,7 +141,7 @@ def test_too_little_memory_for_a_batch_is_tried_with_less(kit: SimpleNamespace) 
     assert sizes(jobs) == [2, 2]
 
 
-def test_a_run_that_hangs_is_told_with_what_waits_behind_it(kit: SimpleNamespace) -> None:
+def test_a_run_that_hangs_is_told_and_what_waits_behind_it_is_lost(kit: SimpleNamespace) -> None:
     slow = kit.Gated()
     batcher: Batcher[Job] = Batcher(1, 1, 10**6)
     came: list[list[Job]] = []
@@ -160,14 +160,19 @@ def test_a_run_that_hangs_is_told_with_what_waits_behind_it(kit: SimpleNamespace
     assert engine.ready
     assert not engine.refuses
     kit.until(lambda: engine.busy() > 0.01)
-    assert engine.overdue(0.01) == jobs
+    assert engine.overdue(0.01) == jobs[:1]
+    assert came == [jobs[1:]]
+    assert [type(one.error) for one in jobs] == [type(None), LostError, LostError]
+    assert engine.overdue(0.01) == jobs[:1]
+    assert len(came) == 1
     assert not engine.ready
     assert "0.01 s" in engine.refuses
     assert engine.failure == engine.refuses
     assert engine.depth == 0
-    for one in jobs:
-        one.ended = True
     slow.gate.set()
     engine.stop(30)
-    assert came == [[jobs[0]]]
+    assert came == [jobs[1:], jobs[:1]]
     assert slow.batches == [1, 1]
+    # The run did end: the model may be used again.
+    assert engine.ready
+    assert not engine.refuses
