@@ -169,14 +169,14 @@ def serve(
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds to wait for a fuller batch.")] = 0.0,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "32MiB",
     max_pixels: Annotated[str, typer.Option(help="Largest picture.")] = "64M",
-    max_queue: Annotated[int, typer.Option(help="Most requests inside at once; more get 503.")] = 32,
+    max_queue: Annotated[int, typer.Option(help="Most pictures inside at once; more get 503.")] = 32,
     read_timeout: Annotated[float, typer.Option(help="Seconds a client may stay silent.")] = 10.0,
     deadline_ms: Annotated[float, typer.Option(help="Milliseconds a request may wait; 0 is for ever.")] = 30_000.0,
     drain_seconds: Annotated[float, typer.Option(help="Seconds that requests in flight get at the end.")] = 30.0,
     run_timeout: Annotated[float, typer.Option(help="Seconds one run may take; then it counts as hung.")] = 60.0,
     max_connections: Annotated[int, typer.Option(help="Most open connections a front-end.")] = 1024,
     engines: Annotated[
-        int | None, typer.Option(help="Engine threads a model.", show_default="one a core, on a GPU one")
+        int | None, typer.Option(help="Engine threads a model.", show_default="one a core, on a GPU two")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads inside an engine.", show_default="cores / engines")
