@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ def serve(
             _single(repository, settings, provider, force)
     finally:
         log.close()
-    console().print("Stopped.")
+    if _somebody_reads():
+        console().print("Stopped.")
 
 
 def _single(repository: Repository, settings: Settings, provider: str, force: bool) -> None:
@@ -99,6 +101,16 @@ def _more_files() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _somebody_reads() -> bool:
+    """Whether a line to the terminal would go out now: a last word must not keep the process from ending."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return bool(select.select([], [console().file.fileno()], [], 0)[1])
+    except (OSError, ValueError):
+        return True  # no real file, as under test: nothing there can block
 
 
 def checked(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,20 +97,31 @@ def test_bytes_go_there_and_back(library):
     assert number(library, "waiting") == 0
 
 
+# In a process of its own: what else lives in this one (debuggers, caught exceptions) may hold a view for longer.
+LAST_VIEW = """
+import ctypes, gc, sys
+from segx_serve.buffers import CudaWay
+from segx_serve.cuda import Cuda
+
+library = ctypes.CDLL(sys.argv[1])
+books = lambda: tuple(ctypes.c_int.in_dll(library, name).value for name in ("held", "streams"))
+way = CudaWay(Cuda(library))
+pair = way.pair(64)
+assert books() == (2, 1), books()
+view = pair.host[8:16].reshape(2, 4)
+del pair, way
+gc.collect()
+assert books() == (1, 0), books()
+view[:] = 7
+del view
+gc.collect()
+assert books() == (0, 0), books()
+"""
+
+
 def test_memory_goes_with_the_last_view_of_it(library):
-    cuda = Cuda(library)
-    before = number(library, "held"), number(library, "streams")
-    way = CudaWay(cuda)
-    pair = way.pair(64)
-    assert (number(library, "held"), number(library, "streams")) == (before[0] + 2, before[1] + 1)
-    view = pair.host[8:16].reshape(2, 4)
-    del pair, way
-    gc.collect()
-    assert (number(library, "held"), number(library, "streams")) == (before[0] + 1, before[1])
-    view[:] = 7
-    del view
-    gc.collect()
-    assert number(library, "held") == before[0]
+    done = subprocess.run([sys.executable, "-c", LAST_VIEW, library._name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_full_device_is_told_from_other_troubles(library):

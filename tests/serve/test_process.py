@@ -127,11 +127,12 @@ def test_a_child_that_refuses_to_end_is_ended() -> None:
 
 def test_a_child_inherits_its_sockets_and_has_a_group_of_its_own() -> None:
     async def what(process: Process) -> Any:
-        memory, seconds = process.usage()
+        assert psutil.Process(process.pid).ppid() == os.getpid()
+        told = await process.channel.first()
+        memory, seconds = process.usage()  # now that it is a Python that has said something
         assert memory > 10**6
         assert seconds >= 0
-        assert psutil.Process(process.pid).ppid() == os.getpid()
-        return await process.channel.first()
+        return told
 
     with socket.socket() as first, socket.socket() as second:
         for one in (first, second):
