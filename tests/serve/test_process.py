@@ -132,12 +132,13 @@ def test_a_child_inherits_its_sockets_and_has_a_group_of_its_own() -> None:
         memory, seconds = process.usage()  # now that it is a Python that has said something
         assert memory > 10**6
         assert seconds >= 0
+        await process.end(60)
         return told
 
     with socket.socket() as first, socket.socket() as second:
         for one in (first, second):
             one.bind(("127.0.0.1", 0))
-        told = with_child(what, [first.fileno(), second.fileno()], do="exit", code=0)
+        told = with_child(what, [first.fileno(), second.fileno()], do="obey")
         assert told["ports"] == [first.getsockname()[1], second.getsockname()[1]]
     assert told["group"] is True
 
