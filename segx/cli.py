@@ -43,7 +43,9 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Run folder to write.", show_default=False)],
     config: Annotated[Path | None, typer.Option(help="YAML file of config keys; options win over it.")] = None,
-    model: Annotated[str | None, typer.Option(help="unet, fpn or deeplabv3plus.", show_default="unet")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="unet, fpn, deeplabv3plus or segformer.", show_default="unet")
+    ] = None,
     encoder: Annotated[str | None, typer.Option(help="smp or timm encoder.", show_default="resnet18")] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(help="imagenet, none, or a state dict file.", show_default="imagenet")

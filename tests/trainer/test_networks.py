@@ -11,7 +11,13 @@ from segx_trainer.networks import build_network
 
 @pytest.mark.parametrize(
     ("model", "encoder"),
-    [("unet", "resnet18"), ("fpn", "mobilenet_v2"), ("deeplabv3plus", "resnet18"), ("fpn", "mobilenetv3_small_050")],
+    [
+        ("unet", "resnet18"),
+        ("fpn", "mobilenet_v2"),
+        ("deeplabv3plus", "resnet18"),
+        ("fpn", "mobilenetv3_small_050"),
+        ("segformer", "pvt_v2_b0"),
+    ],
 )
 def test_any_size_in_the_same_size_out(make_config: Any, model: str, encoder: str) -> None:
     network = build_network(make_config(model=model, encoder=encoder), 5).eval()

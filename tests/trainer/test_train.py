@@ -209,7 +209,7 @@ def test_resuming_a_run_that_reached_its_aim_changes_nothing(tmp_path: Path, mak
     assert (again.ending, again.step, again.miou) == ("until", first.step, first.miou)
 
 
-@pytest.mark.parametrize("model", ["unet", "fpn", "deeplabv3plus"])
+@pytest.mark.parametrize("model", ["unet", "fpn", "deeplabv3plus", "segformer"])
 def test_a_batch_too_small_for_batch_statistics_is_refused_before_the_work(
     model: str, tmp_path: Path, make_config: Any
 ) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segx_core.errors import ConfigError, near
 
-Network = Literal["unet", "fpn", "deeplabv3plus"]
+Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
 RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
 """Keys that may differ when a run is resumed: they change how fast it goes, not what it computes."""
 
@@ -31,7 +31,7 @@ class TrainConfig(BaseModel):
     encoder_weights: str = "imagenet"
     """`imagenet` (through timm's hub), `none`, or the path of a state dict in torchvision's or timm's layout."""
     encoder_depth: int = Field(default=5, ge=3, le=5)
-    """Stages of the encoder that are used; each halves the picture. deeplabv3plus and fpn take all 5."""
+    """Stages of the encoder that are used; each halves the picture. The other networks than unet take all 5."""
     decoder_channels: int | None = Field(default=None, ge=8)
     """Width of the decoder; None takes the network's usual one. U-Net halves it at every finer level."""
     dropout: float | None = Field(default=None, ge=0, lt=1)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import timm
 import torch
-from segmentation_models_pytorch import FPN, DeepLabV3Plus, Unet
+from segmentation_models_pytorch import FPN, DeepLabV3Plus, Segformer, Unet
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
@@ -96,6 +96,13 @@ def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
                 if rate is not None:
                     options["decoder_aspp_dropout"] = rate
                 body = DeepLabV3Plus(**options)
+            case "segformer":
+                # The MLP decoder of SegFormer (arXiv:2105.15203); meant for transformer encoders, takes any.
+                if width is not None:
+                    options["decoder_segmentation_channels"] = width
+                if rate is not None:
+                    raise ConfigError("no dropout with model 'segformer', whose decoder has none", f"dropout {rate}")
+                body = Segformer(**options)
     except (ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise ConfigError(
             f"an encoder that fits model '{config.model}'", f"'{config.encoder}' ({error})", "Try 'resnet18'."

@@ -9,7 +9,7 @@ from bench.serve.common import Simulated, Work
 from segx_core.predictor import Predictor
 from segx_core.runner import ClassMap, Runner, UInt8
 from segx_serve import Settings, create_app
-from segx_serve.run import bind, make_server
+from segx_serve.listen import bind, make_server
 
 
 class Device:
