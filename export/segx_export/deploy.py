@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
 from segx_export import onnxgraph
-from segx_export.fold import fold_batch_norms
+from segx_export.probe import Plane
 from segx_export.quiet import quiet
+from segx_export.shapes import fix_shapes
+from segx_export.simplify import simplify
 from segx_export.sizes import fix_factors
 
 Outputs = Literal["classmap", "probabilities"]
@@ -47,7 +49,7 @@ class DeployGraph(nn.Module):
 
 
 def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int = OPSET) -> ModelProto:
-    """The float32 deploy graph of a network in eval mode, BatchNorm folded, checked.
+    """The float32 deploy graph of a network in eval mode, simplified, checked.
 
     Args:
         network: as DeployGraph's, with `num_classes` and `size_multiple`.
@@ -55,7 +57,8 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
         opset: ONNX operator set.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
-    model = fold_batch_norms(fix_factors(_trace(network.eval(), multiple, opset), multiple))
+    traced = fix_factors(_trace(network.eval(), multiple, opset), multiple)
+    model = fix_shapes(simplify(traced), Plane(multiple=multiple))
     model.graph.name = "segx"
     model.producer_name = "segx"
     graph = model.graph
@@ -132,19 +135,25 @@ def _pad_before_network(model: ModelProto, multiple: int) -> None:
     tensor, readers = _end_of_preamble(model)
     shapes = [node for node in onnxgraph.consumers(graph)["image"] if node.op_type == "Shape"]
     side = onnxgraph.add_constant(graph, "side", np.array([multiple], np.int64))
-    padded = "padded"
     nodes = [
         helper.make_node("Shape", ["image"], ["image_sides"], start=1, end=3),
         helper.make_node("Neg", ["image_sides"], ["minus_sides"]),
         helper.make_node("Mod", ["minus_sides", side], ["growth"]),  # ONNX Mod takes the divisor's sign: 0..m-1
         # All eight numbers, no `axes`: ONNX Runtime 1.31 takes the input for one without when it moves a Transpose.
         helper.make_node("Concat", [_zeros(model, 6), "growth"], ["pads"], axis=0),
-        helper.make_node("Pad", [tensor, "pads"], [padded], mode="constant"),
+        helper.make_node("Pad", [tensor, "pads"], ["padded"], mode="constant"),
     ]
+    if shapes:  # what the network asks of the picture's size, it means of the padded one
+        one = _zeros(model, 1)
+        nodes += [
+            helper.make_node("Shape", ["image"], ["image_shape"]),
+            helper.make_node("Concat", [one, "growth", one], ["growth_nhwc"], axis=0),
+            helper.make_node("Add", ["image_shape", "growth_nhwc"], ["padded_shape"]),
+        ]
     graph.node.extend(nodes)
-    onnxgraph.rewire(readers, tensor, padded)
-    for node in shapes:  # what the network asks of the picture's size, it means of the padded one
-        _ask_padded_size(model, node, padded)
+    onnxgraph.rewire(readers, tensor, "padded")
+    for node in shapes:
+        _ask_padded_shape(model, node)
 
 
 def _zeros(model: ModelProto, count: int) -> str:
@@ -164,23 +173,12 @@ def _end_of_preamble(model: ModelProto) -> tuple[str, list[NodeProto]]:
         tensor = readers[0].output[0]
 
 
-def _ask_padded_size(model: ModelProto, node: NodeProto, padded: str) -> None:
-    """Let a Shape of the NHWC picture read the padded NCHW tensor, its answer brought back to NHWC order."""
+def _ask_padded_shape(model: ModelProto, node: NodeProto) -> None:
+    """Answer a Shape of the picture with (a part of) the padded one, which is arithmetic on sizes alone."""
     graph = model.graph
-    whole = onnxgraph.fresh(graph, "padded_shape")
-    ordered = onnxgraph.fresh(graph, "padded_shape_nhwc")
-    order = onnxgraph.add_constant(graph, "nhwc", np.array([0, 2, 3, 1], np.int64))
-    start = onnxgraph.attribute(node, "start", 0)
-    end = onnxgraph.attribute(node, "end", 4)
-    starts = onnxgraph.add_constant(graph, "from", np.array([start], np.int64))
-    ends = onnxgraph.add_constant(graph, "to", np.array([end], np.int64))
-    graph.node.extend(
-        [
-            helper.make_node("Shape", [padded], [whole]),
-            helper.make_node("Gather", [whole, order], [ordered]),
-            helper.make_node("Slice", [ordered, starts, ends], [node.output[0]]),
-        ]
-    )
+    bounds = onnxgraph.attribute(node, "start", 0), onnxgraph.attribute(node, "end", 4)
+    starts, ends = (onnxgraph.add_constant(graph, "bound", np.array([bound], np.int64)) for bound in bounds)
+    graph.node.append(helper.make_node("Slice", ["padded_shape", starts, ends], [node.output[0]]))
     graph.node.remove(node)
 
 

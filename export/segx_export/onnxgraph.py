@@ -54,7 +54,7 @@ def fresh(graph: GraphProto, stem: str) -> str:
 def add_constant(graph: GraphProto, stem: str, value: NDArray[np.generic]) -> str:
     """Add an initialiser under a new name and return that name."""
     name = fresh(graph, stem)
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
     return name
 
 

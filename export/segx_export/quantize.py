@@ -22,6 +22,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from segx_core.runner import UInt8
 from segx_export import onnxgraph
 from segx_export.quiet import quiet
+from segx_export.rawpicture import drop_rounding, overrides, take_bytes
 
 QUANTIZED = (
     "Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip",
@@ -64,8 +65,10 @@ def quantize(prepared: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[*outside, *keep_float],
+            extra_options={"TensorQuantOverrides": overrides(prepared)},
         )
         quantized = onnx.load(target)
+    drop_rounding(quantized)
     del quantized.metadata_props[:]  # the quantizer's own notes
     onnxgraph.check(quantized)
     return quantized
@@ -75,7 +78,7 @@ def prepare(model: ModelProto) -> ModelProto:
     """A deploy model as calibration needs it: constants folded, the type of every tensor known, every node named."""
     with tempfile.TemporaryDirectory(prefix="segx-") as folder, quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "prepared.onnx"
-        onnx.save(model, source)  # given a ModelProto, quant_pre_process would move its weights out of it
+        onnx.save(take_bytes(model), source)  # given a ModelProto, quant_pre_process would move its weights out of it
         quant_pre_process(source, target, skip_symbolic_shape=True)
         prepared = onnx.load(target)
     onnxgraph.name_nodes(prepared.graph)
