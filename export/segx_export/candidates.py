@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,11 @@ from onnx import ModelProto
 from segx_core.card import Card, Session
 from segx_core.datasets import Dataset
 from segx_core.errors import DataError
+from segx_core.runner import UInt8
+from segx_export.calibrate import Feeds
 from segx_export.half import to_half
-from segx_export.tune import Tuned, quantize_tuned
+from segx_export.quantize import CPU, TENSORRT
+from segx_export.search import Searched, search
 from segx_export.weights import SESSION_CONFIG, quantize_weights
 
 
@@ -23,17 +27,29 @@ class Candidate:
     card: Card
     notes: tuple[str, ...] = ()
     """What was decided while it was built, in sentences for people."""
+    searched: Searched | None = None
+    """How an int8 model was found; None for other precisions."""
+    feed: Callable[[UInt8], Feeds] | None = None
+    """A picture (H, W, 3) as the graph's inputs; None for deploy graphs, which take pictures as they are."""
 
 
-def build(
-    precision: str, model: ModelProto, card: Card, dataset: Dataset | None, images: int, max_drop: float
-) -> Candidate:
+SESSIONS = {
+    # ONNX Runtime's CUDA provider has no int8 convolution: int8 would be slower there than fp32.
+    "int8": Session(providers=("cpu",)),
+    # A CPU runs this file too, but it is not made for it.
+    "int8-trt": Session(providers=("tensorrt", "cpu")),
+    "w8": Session(config=SESSION_CONFIG),
+    "fp16": Session(providers=("cuda", "cpu")),
+}
+"""What each compressed file is meant for, by precision."""
+
+
+def build(precision: str, reference: Candidate, dataset: Dataset | None, images: int, max_drop: float) -> Candidate:
     """Build one precision.
 
     Args:
-        precision: "fp16", "w8" or "int8".
-        model: the float32 deploy model.
-        card: its card.
+        precision: "fp16", "w8", "int8" or "int8-trt".
+        reference: the float32 model with its card.
         dataset: int8 calibrates on its training split; others need none.
         images: at most so many calibration pictures.
         max_drop: points of mean IoU the gate will allow; int8 leaves more in float where it must.
@@ -41,31 +57,21 @@ def build(
     Raises:
         DataError: int8 without training pictures.
     """
-    made: ModelProto
-    notes: tuple[str, ...] = ()
+    model = reference.model
+    card = _with(reference.card, precision=precision, session=SESSIONS[precision])
     match precision:
-        case "int8":
+        case "int8" | "int8-trt":
             if dataset is None or not dataset.splits.get("train"):
                 raise DataError("training pictures to calibrate int8 on", "none", "Name the data with --data.")
-            session = Session(providers=("cpu",))  # ONNX Runtime's CUDA has no int8 convolution: slower than fp32
-            tuned = quantize_tuned(model, _with(card, session=session), dataset, images, max_drop)
-            made, notes = tuned.model, _told(tuned)
+            scheme = CPU if precision == "int8" else TENSORRT
+            found = search(model, card, dataset, images, max_drop, scheme, reference.feed)
+            return Candidate(found.model, card, found.sentences(), found, reference.feed)
         case "w8":
-            made, session = quantize_weights(model), Session(config=SESSION_CONFIG)
+            return Candidate(quantize_weights(model), card)
         case "fp16":
-            made, session = to_half(model), Session()
+            return Candidate(to_half(model), card)
         case _:
             raise AssertionError(precision)
-    return Candidate(made, _with(card, precision=precision, session=session), notes)
-
-
-def _told(tuned: Tuned) -> tuple[str, ...]:
-    if tuned.stem == 0:
-        return ()
-    tried = ", ".join(f"{drop:.2f} with {stem}" for stem, drop in tuned.drops.items())
-    return (
-        f"int8: the first {tuned.stem} convolutions stay float; points of mean IoU lost on training pictures: {tried}",
-    )
 
 
 def _with(card: Card, **changes: Any) -> Card:

@@ -83,7 +83,7 @@ def check_place(run: Path, settings: ExportSettings) -> None:
 
 def open_data(card: Card, settings: ExportSettings) -> Dataset | None:
     """The data to calibrate and judge on; None where neither is needed."""
-    if not settings.gate and "int8" not in settings.attempts:
+    if not settings.needs_data:
         return None
     source = settings.data or (card.training.data if card.training else None)
     if source is None:

@@ -1,7 +1,7 @@
 """The quality gate: from what was measured on held-out pictures to passed or rejected, with reasons in words.
 
-It runs nothing; measure.py does. The drop is that of the mean IoU in points (1 point = 0.01); the class that fell most
-is always named, because a mean hides it.
+It runs nothing; measure.py does. Losses are those of IoU in points (1 point = 0.01), of the mean and of the class that
+fell most: a mean hides a class that is lost. Speed counts too: a file that was made to be fast and is slow is no good.
 """
 
 from __future__ import annotations
@@ -14,6 +14,20 @@ from numpy.typing import NDArray
 
 from segx_core.card import Gate
 from segx_core.confusion import iou, miou
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost. None switches one limit off."""
+
+    max_drop: float = 0.5
+    """Points of mean IoU; negative asks for a gain."""
+    max_class_drop: float | None = 5.0
+    """Points of IoU of any one class."""
+    min_agreement: float | None = None
+    """Share of pixels that must keep the class of fp32, 0-1."""
+    max_latency: float | None = None
+    """Time of one picture over that of fp32."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +48,9 @@ def judge(
     reference: NDArray[np.int64],
     candidate: NDArray[np.int64],
     classes: Sequence[str],
-    max_drop: float,
+    limits: Limits,
     agreement: float,
+    latency: float | None = None,
     defects: Sequence[str] = (),
 ) -> Verdict:
     """Compare two confusion matrices over the same pixels.
@@ -44,8 +59,9 @@ def judge(
         reference: (K, K) int64 of the float32 file, rows = target.
         candidate: (K, K) int64 of the file in question.
         classes: K names.
-        max_drop: allowed loss of mean IoU in points; negative asks for a gain.
-        agreement: share of equal pixels, 0-1, to be reported.
+        limits: what is allowed.
+        agreement: share of equal pixels, 0-1.
+        latency: time of one picture over the reference's; None where it was not measured.
         defects: further reasons to reject, found elsewhere.
     """
     before, after = iou(reference), iou(candidate)
@@ -53,12 +69,20 @@ def judge(
     drops = (np.nan_to_num(before) - np.nan_to_num(after)) * 100
     worst = int(np.argmax(drops))
     drop = (miou(reference) - miou(candidate)) * 100
+    fall = (
+        f"class '{classes[worst]}' fell most, by {drops[worst]:.2f} points ({before[worst]:.4f} to {after[worst]:.4f})"
+    )
     reasons = list(defects)
-    if not drop <= max_drop:  # also when it is NaN
+    if not drop <= limits.max_drop:  # also when it is NaN
         reasons.append(
             f"mean IoU fell by {drop:.2f} points ({miou(reference):.4f} to {miou(candidate):.4f}), "
-            f"{max_drop:g} are allowed; class '{classes[worst]}' fell most, by {drops[worst]:.2f} points "
-            f"({before[worst]:.4f} to {after[worst]:.4f})"
+            f"{limits.max_drop:g} are allowed; {fall}"
         )
-    gate = Gate(status="rejected" if reasons else "passed", max_drop=max_drop, reasons=tuple(reasons))
+    elif limits.max_class_drop is not None and drops[worst] > limits.max_class_drop:
+        reasons.append(f"{fall}; {limits.max_class_drop:g} are allowed")
+    if limits.min_agreement is not None and agreement < limits.min_agreement:
+        reasons.append(f"{agreement:.3%} of the pixels keep their class; {limits.min_agreement:.3%} must")
+    if limits.max_latency is not None and latency is not None and latency > limits.max_latency:
+        reasons.append(f"a picture takes {latency:.2f} times fp32's time; {limits.max_latency:g} are allowed")
+    gate = Gate(status="rejected" if reasons else "passed", max_drop=limits.max_drop, reasons=tuple(reasons))
     return Verdict(gate, float(drop), classes[worst], float(drops[worst]), agreement)

@@ -17,7 +17,7 @@ from segx_export.quiet import quiet
 
 def to_half(model: ModelProto) -> ModelProto:
     """A float16 model of a float32 deploy model; inputs and outputs keep their types."""
-    prepared = prepare(model)
+    prepared = prepare(model, raw=False)
     outside = list(onnxgraph.surroundings(prepared.graph))
     with quiet():
         converted = convert_float_to_float16(prepared, keep_io_types=True, node_block_list=outside)

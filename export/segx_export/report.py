@@ -12,6 +12,7 @@ from segx_core.card import Gate, Measurement
 from segx_core.errors import GateError
 from segx_export.parity import Parity
 from segx_export.placement import Placement
+from segx_export.search import Searched
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,17 @@ class FileReport:
     placement: Placement | None = None
     drop: float | None = None
     """Loss of mean IoU against fp32, points."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of that loss over pictures."""
     worst_class: str | None = None
     worst_drop: float | None = None
     """Loss of that class's IoU, points."""
     agreement: float | None = None
     """Share of pixels with fp32's class, 0-1."""
+    at_home: bool = True
+    """False: measured on another provider than the file is made for."""
+    searched: Searched | None = None
+    """How an int8 file was found."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class ExportReport:
             "measurement": None if file.measurement is None else file.measurement.model_dump(mode="json"),
             "kernels": None if file.placement is None else asdict(file.placement),
             "miou_drop_points": file.drop,
+            "miou_drop_interval_points": file.interval,
             "worst_class": file.worst_class,
             "worst_class_drop_points": file.worst_drop,
             "pixel_agreement": file.agreement,
+            "at_home": file.at_home,
+            "search": None if file.searched is None else file.searched.to_json(),
         }
 
     def table(self) -> Table:
@@ -96,7 +106,7 @@ class ExportReport:
                 f"{file.precision}, not kept" if file.path is None else file.precision,
                 f"{file.size_bytes / 1e6:.2f}",
                 "" if row is None else f"{row.miou:.4f}",
-                "" if file.drop is None else f"{file.drop:.2f}",
+                _loss(file),
                 "" if file.worst_drop is None else f"{file.worst_class} {file.worst_drop:.2f}",
                 "" if file.agreement is None else f"{file.agreement:.2%}",
                 "" if row is None else f"{row.latency_ms:.1f}",
@@ -104,6 +114,13 @@ class ExportReport:
                 file.gate.status,
             )
         return table
+
+
+def _loss(file: FileReport) -> str:
+    if file.drop is None:
+        return ""
+    within = "" if file.interval is None else f" ({file.interval[0]:.2f} to {file.interval[1]:.2f})"
+    return f"{file.drop:.2f}{within}"
 
 
 class ExportRejectedError(GateError):

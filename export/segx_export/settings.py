@@ -8,8 +8,9 @@ from typing import get_args
 
 from segx_core.errors import ConfigError, near
 from segx_export.deploy import OPSET, Outputs
+from segx_export.gate import Limits
 
-PRECISIONS = ("auto", "fp32", "fp16", "w8", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "w8", "int8", "int8-trt")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class ExportSettings:
     """Held-out split the gate judges on; "train" is refused."""
     max_drop: float = 0.5
     """Allowed loss of mean IoU in points (0.5 = 0.005)."""
+    max_class_drop: float | None = 5.0
+    """Allowed loss of any one class's IoU in points; None: any."""
+    min_agreement: float | None = None
+    """Share of pixels, 0-1, that must keep the class of fp32; None: any."""
+    max_latency: float | None = 1.25
+    """Most time a picture may take over fp32's, for files made for the provider that is measured; None: any."""
     gate: bool = True
     """False: nothing is measured and the file is marked ungated."""
     outputs: Outputs = "classmap"
@@ -41,8 +48,6 @@ class ExportSettings:
     opset: int = OPSET
 
     def __post_init__(self) -> None:
-        if self.precision == "int8-trt":
-            raise ConfigError("a precision this version writes", "'int8-trt'", "Use int8 on CPUs and fp16 on CUDA.")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise ConfigError("a precision", f"'{self.precision}'", near(self.precision, PRECISIONS))
         if self.quantize and self.precision not in (None, "int8", "w8"):
@@ -57,8 +62,20 @@ class ExportSettings:
             )
         if self.calibration_images < 1 or (self.gate_images is not None and self.gate_images < 1):
             raise ConfigError("at least one picture", f"{self.calibration_images} and {self.gate_images}")
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise ConfigError("a share of pixels from 0 to 1", str(self.min_agreement))
         if self.opset < 18:
             raise ConfigError("opset 18 or newer", str(self.opset), f"{OPSET} is the default.")
+
+    @property
+    def limits(self) -> Limits:
+        """What the gate allows."""
+        return Limits(self.max_drop, self.max_class_drop, self.min_agreement, self.max_latency)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether pictures are needed to build or judge what is asked for."""
+        return self.gate or bool({"int8", "int8-trt"} & set(self.attempts))
 
     @property
     def attempts(self) -> tuple[str, ...]:

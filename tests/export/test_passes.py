@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from segx_export.calibrate import activations, calibrate
 from segx_export.pointwise import move_pointwise
 from segx_export.probe import Plane
-from segx_export.quantize import prepare, quantize
+from segx_export.quantize import QUANTIZED, prepare, quantize
 from segx_export.rawpicture import BYTES, take_bytes
 from segx_export.shapes import fix_shapes
 from segx_export.simplify import sum_stacks
@@ -235,7 +236,9 @@ def test_a_normalised_picture_that_two_read_stays():
 def test_the_int8_graph_reads_the_bytes_and_rounds_no_picture():
     before = stem()
     prepared = prepare(before)
-    quantized = quantize(prepared, list(pictures()))
+    names = activations(prepared, QUANTIZED)
+    ranges = calibrate(prepared, names, [{"image": picture[None]} for picture in pictures()], 4)
+    quantized = quantize(prepared, ranges.bounds["minmax"])
     readers = [node for node in quantized.graph.node if BYTES in node.input]
     assert [node.op_type for node in readers] == ["DequantizeLinear"]
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
