@@ -27,6 +27,8 @@ from segx_export.modelfile import write_model
 from segx_export.parity import Parity
 from segx_export.placement import placement
 from segx_export.report import ExportRejectedError, ExportReport, FileReport
+from segx_export.report_page import page_path, shown, write_report
+from segx_export.report_pictures import StripPicture, strip
 from segx_export.settings import ExportSettings
 
 REFERENCE = "model.fp32.onnx"
@@ -56,6 +58,7 @@ def compress(
     write_model(model, reference.card, reference_path)  # stands even if a later step fails
     files = [_describe("fp32", reference, Gate(status="reference" if settings.gate else "ungated"))]
     built: dict[str, Candidate] = {"fp32": reference}
+    strips: dict[str, tuple[StripPicture, ...]] = {}
     attempts, notes = _attempts(settings)
     # `auto` builds all and measures them in turns; otherwise the next one is built only if this one is refused.
     groups = [attempts] if settings.precision == "auto" or not attempts else [(name,) for name in attempts]
@@ -67,7 +70,11 @@ def compress(
                 built[name] = build(name, model, reference.card, dataset, images, settings.max_drop)
                 notes += built[name].notes
             candidates = {name: built[name] for name in ("fp32", *group)}
-            found = _measure(candidates, settings, dataset, Path(folder)) if settings.gate else _ungated(candidates)
+            if settings.gate:
+                found, pictures = _measure(candidates, settings, dataset, Path(folder))
+                strips |= pictures
+            else:
+                found = _ungated(candidates)
             files = [found[0], *files[1:], *found[1:]]
             notes += [f"{file.precision}: {reason}" for file in found for reason in file.gate.reasons]
             if any(file.gate.status != "rejected" for file in found[1:]):
@@ -75,7 +82,10 @@ def compress(
     kept = _choose(files, settings)
     path = settings.out or run / f"model.{kept.precision}.onnx"
     files = _write(files, built, kept, path, reference_path)
-    report = ExportReport(kept.precision, path, tuple(files), parity, machine.describe(), tuple(notes))
+    page = page_path(path) if settings.gate else None
+    report = ExportReport(kept.precision, path, tuple(files), parity, machine.describe(), tuple(notes), page)
+    if page is not None:
+        write_report(page, report, strips[files[shown(report)].precision], built[kept.precision].card)
     if kept.gate.status == "rejected":
         raise ExportRejectedError(
             report,
@@ -104,8 +114,11 @@ def _ungated(candidates: dict[str, Candidate]) -> list[FileReport]:
 
 def _measure(
     candidates: dict[str, Candidate], settings: ExportSettings, dataset: Dataset | None, folder: Path
-) -> list[FileReport]:
-    """Write the files to `folder`, run them side by side on held-out pictures, judge all but the first."""
+) -> tuple[list[FileReport], dict[str, tuple[StripPicture, ...]]]:
+    """Write the files to `folder`, run them side by side on held-out pictures, judge all but the first.
+
+    Also gives the pictures on which each file differs most from the first, and the first from the truth.
+    """
     assert dataset is not None
     names = list(candidates)
     paths = [folder / f"{name}.onnx" for name in names]
@@ -116,10 +129,16 @@ def _measure(
     found = quality(runners, dataset, samples, f"judging {' and '.join(names)} on '{settings.split}'")
     picture = dataset.read(samples[0])[0]
     times = latencies(runners, picture)
-    return [
+    rows = [
         _judged(name, candidates[name], runner, index, found, times, picture, settings, dataset)
         for index, (name, runner) in enumerate(zip(names, runners, strict=True))
     ]
+    base, *others = runners
+    pictures = {
+        name: strip(base, runner, dataset, samples, found.differing[index])
+        for index, (name, runner) in enumerate(zip(names[1:], others, strict=True), start=1)
+    }
+    return rows, pictures or {names[0]: strip(base, None, dataset, samples, found.wrong[0])}
 
 
 def _judged(

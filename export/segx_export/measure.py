@@ -27,6 +27,10 @@ class Quality:
     """(K, K) int64 each, rows = target."""
     agreement: tuple[float, ...]
     """Share of pixels, ignored ones included, with the class of the first runner, 0-1."""
+    differing: tuple[tuple[float, ...], ...] = ()
+    """Each runner's share of pixels with another class than the first runner's, picture by picture, 0-1."""
+    wrong: tuple[tuple[float, ...], ...] = ()
+    """Each runner's share of labelled pixels with another class than the target's, picture by picture, 0-1."""
 
     @property
     def miou(self) -> tuple[float, ...]:
@@ -46,15 +50,23 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
     classes = len(dataset.classes)
     matrices = [np.zeros((classes, classes), np.int64) for _ in runners]
     same = [0 for _ in runners]
+    differing: list[list[float]] = [[] for _ in runners]
+    wrong: list[list[float]] = [[] for _ in runners]
     pixels = 0
     for sample in track(samples, what, unit="pictures"):
         picture, target = dataset.read(sample)
         maps = [runner.run(picture[None])[0] for runner in runners]
         pixels += target.size
         for index, classmap in enumerate(maps):
-            matrices[index] += confusion(target, classmap, classes, dataset.ignore_index)
-            same[index] += int((classmap == maps[0]).sum())
-    return Quality(len(samples), tuple(matrices), tuple(count / pixels for count in same))
+            matrix = confusion(target, classmap, classes, dataset.ignore_index)
+            equal = int((classmap == maps[0]).sum())
+            matrices[index] += matrix
+            same[index] += equal
+            differing[index].append(1 - equal / target.size)
+            wrong[index].append(1 - float(np.trace(matrix) / matrix.sum()) if matrix.any() else 0.0)
+    agreement = tuple(count / pixels for count in same)
+    by_picture = tuple(map(tuple, differing)), tuple(map(tuple, wrong))
+    return Quality(len(samples), tuple(matrices), agreement, *by_picture)
 
 
 def latencies(runners: Sequence[Runner], picture: UInt8, seconds: float = 4.0) -> tuple[float, ...]:
