@@ -110,7 +110,10 @@ def class_bars(files: Sequence[FileReport], shown: int, card: Card) -> str:
         _class_row(name, colours[name], base.per_class_iou[name], other.per_class_iou.get(name), shown)
         for name in names
     ]
-    made = table(heads, rows[:_OPEN_CLASSES], "classes", "IoU by class")
+    made = (
+        "" if alone else f'<p class="key"><span>fp32</span><span class="main">{text(files[shown].precision)}</span></p>'
+    )
+    made += table(heads, rows[:_OPEN_CLASSES], "classes", "IoU by class")
     if len(rows) > _OPEN_CLASSES:
         rest = table(heads, rows[_OPEN_CLASSES:], "classes", "IoU of the other classes")
         made += folded(f"{len(rows) - _OPEN_CLASSES} more classes", rest)
