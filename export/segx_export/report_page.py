@@ -185,13 +185,22 @@ def _files(report: ExportReport) -> str:
         "same pixels",
         "gate",
     ]
-    return table(heads, [_file(report, index) for index in range(len(report.files))], "files", "All files measured")
+    rows = [_file(report, index) for index in range(len(report.files))]
+    # A float file alone is compared with nothing: those columns would be empty.
+    used = [column for column, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+    return table(
+        [heads[column] for column in used],
+        [[row[column] for column in used] for row in rows],
+        "files",
+        "All files measured",
+    )
 
 
 def _file(report: ExportReport, index: int) -> tuple[str, ...]:
     file, at = report.files[index], ("files", index)
     row = file.measurement
-    kept = ' <span class="tag">kept</span>' if file.precision == report.kept else ""
+    good = file.precision == report.kept and file.gate.status != "rejected"
+    kept = ' <span class="tag">kept</span>' if good else ""
     loss = "" if file.drop is None else number(file.drop, signed(file.drop), (*at, "miou_drop_points"))
     if file.drop_interval is not None:
         loss += f"<small>{_interval(file, index)}</small>"

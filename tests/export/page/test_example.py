@@ -1,4 +1,4 @@
-"""The browser example in a real browser: onnxruntime-web gives plain ONNX Runtime's class map, but for ties.
+"""The browser example in a real browser: onnxruntime-web gives plain ONNX Runtime's class map, but for near ties.
 
 onnxruntime-web comes from npm (`make test` fetches what examples/browser/package-lock.json names); without it these
 tests are skipped.
@@ -23,8 +23,11 @@ from segx_export.export import ExportSettings, open_data
 from segx_export.modelfile import write_model
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "browser"
-TIE = 1e-3
-"""Margin between the two best probabilities under which a class may flip."""
+ALLOWED = {"fp32": (1e-4, 1e-3), "w8": (1e-4, 1e-3), "int8": (1e-2, 0.1)}
+"""Share of pixels that may differ, and the margin between the two best probabilities under which they may.
+
+int8 rounds every activation to 256 steps, so the last bit of a float before it decides over a whole step after it.
+"""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -104,8 +107,9 @@ def test_the_browser_gives_plain_onnxruntimes_map(open_page, address, models, pi
     best = np.sort(probabilities[0], axis=0)
     margin = (best[-1] - best[-2])[differs]
     assert len(np.unique(classmap)) > 1
-    assert differs.mean() <= 1e-4
-    assert (margin < TIE).all()
+    share, tie = ALLOWED[precision]
+    assert differs.mean() <= share
+    assert (margin < tie).all()
 
 
 def test_the_page_names_what_it_found(open_page, address, models, picture):
