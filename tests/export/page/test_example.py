@@ -26,7 +26,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "browser"
 ALLOWED = {"fp32": (1e-4, 1e-3), "w8": (1e-4, 1e-3), "int8": (1e-2, 0.1)}
 """Share of pixels that may differ, and the margin between the two best probabilities under which they may.
 
-int8 rounds every activation to 256 steps, so the last bit of a float before it decides over a whole step after it.
+int8 rounds after every layer, and kernels round in different places.
 """
 
 
