@@ -11,7 +11,7 @@ SEED ?= 1
 demo: $(VENV)/.train
 	$(BIN)/segx demo
 
-test: $(VENV)/.dev lint types
+test: $(VENV)/.dev $(VENV)/.browser lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 # The service against its own document, for minutes instead of seconds.
@@ -42,5 +42,10 @@ $(VENV)/.dev: $(VENV)/.train
 	$(PIP) install -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
+# What the browser example runs on, from npm. Without it its test is skipped, and everything else is as it was.
+$(VENV)/.browser: $(VENV)/.dev examples/browser/package-lock.json
+	@if PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix examples/browser --loglevel=error; then touch $@; \
+	else echo "npm could not fetch onnxruntime-web: the tests of examples/browser are skipped."; fi
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) examples/browser/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

@@ -30,5 +30,7 @@ def _show(report: ExportReport, document: Path | None) -> None:
     console().print(report.table())
     for note in report.notes:
         console().print(note)
+    if report.page is not None:
+        console().print(f"Report: {report.page}", markup=False, soft_wrap=True)
     if document:
         atomic.write_text(document, json.dumps(report.to_json(), indent=2) + "\n")

@@ -19,6 +19,8 @@ from segx_export.judging import describe, judge_all
 from segx_export.modelfile import write_model
 from segx_export.parity import Parity
 from segx_export.report import ExportRejectedError, ExportReport, FileReport
+from segx_export.report_page import page_path, shown, write_report
+from segx_export.report_pictures import StripPicture
 from segx_export.settings import ExportSettings
 
 REFERENCE = "model.fp32.onnx"
@@ -49,6 +51,7 @@ def compress(
     write_model(model, reference.card, reference_path)  # stands even if a later step fails
     files = [describe("fp32", reference, Gate(status="reference" if settings.gate else "ungated"))]
     built: dict[str, Candidate] = {"fp32": reference}
+    strips: dict[str, tuple[StripPicture, ...]] = {}
     attempts, notes = _attempts(settings)
     # `auto` builds all and measures them in turns; otherwise the next one is built only if this one is refused.
     groups = [attempts] if settings.precision == "auto" or not attempts else [(name,) for name in attempts]
@@ -61,7 +64,8 @@ def compress(
             candidates = {name: built[name] for name in ("fp32", *group)}
             if settings.gate:
                 assert dataset is not None
-                found, _, _ = judge_all(candidates, settings, dataset, Path(folder))
+                found, pictures = judge_all(candidates, settings, dataset, Path(folder))
+                strips |= pictures
             else:
                 found = [describe(name, candidate, Gate(status="ungated")) for name, candidate in candidates.items()]
             files = [found[0], *files[1:], *found[1:]]
@@ -72,7 +76,10 @@ def compress(
     kept = _choose(files, settings)
     path = settings.out or run / f"model.{kept.precision}.onnx"
     files = _write(files, built, kept, path, reference_path)
-    report = ExportReport(kept.precision, path, tuple(files), parity, machine.describe(), tuple(notes))
+    page = page_path(path) if settings.gate else None
+    report = ExportReport(kept.precision, path, tuple(files), parity, machine.describe(), tuple(notes), page)
+    if page is not None:
+        write_report(page, report, strips[files[shown(report)].precision], built[kept.precision].card)
     if kept.gate.status == "rejected":
         raise ExportRejectedError(
             report,

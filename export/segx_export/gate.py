@@ -27,7 +27,7 @@ class Limits:
     min_agreement: float | None = None
     """Share of pixels that must keep the class of fp32, 0-1."""
     max_latency: float | None = None
-    """Time of one picture over that of fp32."""
+    """Time of one picture over that of fp32, beyond doubt (see measure.slowdown)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def judge(
         classes: K names.
         limits: what is allowed.
         agreement: share of equal pixels, 0-1.
-        latency: time of one picture over the reference's; None where it was not measured.
+        latency: time of one picture over the reference's, beyond doubt; None where it does not count.
         defects: further reasons to reject, found elsewhere.
     """
     before, after = iou(reference), iou(candidate)
@@ -83,6 +83,6 @@ def judge(
     if limits.min_agreement is not None and agreement < limits.min_agreement:
         reasons.append(f"{agreement:.3%} of the pixels keep their class; {limits.min_agreement:.3%} must")
     if limits.max_latency is not None and latency is not None and latency > limits.max_latency:
-        reasons.append(f"a picture takes {latency:.2f} times fp32's time; {limits.max_latency:g} are allowed")
+        reasons.append(f"a picture takes at least {latency:.2f} times fp32's time; {limits.max_latency:g} are allowed")
     gate = Gate(status="rejected" if reasons else "passed", max_drop=limits.max_drop, reasons=tuple(reasons))
     return Verdict(gate, float(drop), classes[worst], float(drops[worst]), agreement)

@@ -10,21 +10,23 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from segx_core import machine, runtime
 from segx_core.card import Gate, Measurement
 from segx_core.confusion import iou
-from segx_core.datasets import Dataset, Sample, spread
+from segx_core.datasets import Dataset, spread
 from segx_core.errors import DataError
 from segx_core.predictor import Predictor
 from segx_core.runner import UInt8
 from segx_export.candidates import Candidate
 from segx_export.gate import judge
-from segx_export.measure import Quality, latencies, quality
+from segx_export.measure import Milliseconds, Quality, latencies, quality, slowdown
 from segx_export.modelfile import write_model
 from segx_export.placement import Placement, placement
 from segx_export.report import FileReport
+from segx_export.report_pictures import StripPicture, strip
 from segx_export.settings import ExportSettings
 
 _HOMES = {"fp16": runtime.CUDA, "int8-trt": runtime.TENSORRT}
@@ -37,8 +39,8 @@ class _Bench:
     """What all candidates of one comparison share."""
 
     found: Quality
-    times: tuple[float, ...]
-    """Median milliseconds of one picture, by runner."""
+    times: tuple[Milliseconds, ...]
+    """Milliseconds of one picture, turn by turn, by runner."""
     picture: UInt8
     settings: ExportSettings
     dataset: Dataset
@@ -46,11 +48,12 @@ class _Bench:
 
 def judge_all(
     candidates: dict[str, Candidate], settings: ExportSettings, dataset: Dataset, folder: Path
-) -> tuple[list[FileReport], Quality, list[Sample]]:
+) -> tuple[list[FileReport], dict[str, tuple[StripPicture, ...]]]:
     """Write the files to `folder`, run them side by side, judge all but the first, which they are compared with.
 
     Returns:
-        The reports in the candidates' order, what was counted, and the pictures it was counted on.
+        The reports in the candidates' order, and the pictures on which each file differs most from the first (with the
+        first alone: the first from the truth), by precision.
 
     Raises:
         DataError: nothing is labelled in the split.
@@ -72,12 +75,19 @@ def judge_all(
         _report(name, candidates[name], runner, index, bench)
         for index, (name, runner) in enumerate(zip(names, runners, strict=True))
     ]
-    return reports, found, samples
+    base, *others = runners
+    pictures = {
+        name: strip(base, runner, dataset, samples, found.differing[index])
+        for index, (name, runner) in enumerate(zip(names[1:], others, strict=True), start=1)
+    }
+    return reports, pictures or {names[0]: strip(base, None, dataset, samples, tuple(found.wrong[0]))}
 
 
 def describe(precision: str, candidate: Candidate, gate: Gate) -> FileReport:
     """The report of a file that nothing was measured of."""
-    return FileReport(precision, None, candidate.model.ByteSize(), gate, searched=candidate.searched)
+    searched = candidate.searched
+    recipe = searched.recipe() if searched else {}
+    return FileReport(precision, None, candidate.model.ByteSize(), gate, searched=searched, recipe=recipe)
 
 
 def _report(name: str, candidate: Candidate, runner: Predictor, index: int, bench: _Bench) -> FileReport:
@@ -94,7 +104,7 @@ def _report(name: str, candidate: Candidate, runner: Predictor, index: int, benc
             label: None if math.isnan(value) else float(value)
             for label, value in zip(dataset.classes, iou(found.matrices[index]), strict=True)
         },
-        latency_ms=bench.times[index],
+        latency_ms=float(np.median(bench.times[index])),
         size_bytes=runner.size_bytes,
         height=bench.picture.shape[0],
         width=bench.picture.shape[1],
@@ -109,7 +119,7 @@ def _report(name: str, candidate: Candidate, runner: Predictor, index: int, benc
         dataset.classes,
         settings.limits,
         found.agreement[index],
-        bench.times[index] / bench.times[0] if at_home else None,
+        slowdown(bench.times[0], bench.times[index]) if at_home else None,
         _misplaced(name, candidate, kernels),
     )
     return replace(
@@ -117,7 +127,7 @@ def _report(name: str, candidate: Candidate, runner: Predictor, index: int, benc
         measurement=row,
         placement=kernels,
         drop=verdict.drop,
-        interval=found.interval(index),
+        drop_interval=found.interval(index),
         worst_class=verdict.worst_class,
         worst_drop=verdict.worst_drop,
         agreement=verdict.agreement,

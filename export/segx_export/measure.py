@@ -17,6 +17,8 @@ from segx_core.datasets import Dataset, Sample
 from segx_core.progress import track
 from segx_core.runner import Runner, UInt8
 
+Milliseconds = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -27,8 +29,16 @@ class Quality:
     """(K, K) int64 each, rows = target."""
     agreement: tuple[float, ...]
     """Share of pixels, ignored ones included, with the class of the first runner, 0-1."""
+    differing: tuple[tuple[float, ...], ...]
+    """Each runner's share of pixels with another class than the first runner's, picture by picture, 0-1."""
     each: NDArray[np.int64]
     """(pictures, runners, K, K): the matrices of single pictures."""
+
+    @property
+    def wrong(self) -> NDArray[np.float64]:
+        """(runners, pictures): share of labelled pixels with another class than the target's, 0-1."""
+        right = np.trace(self.each, axis1=2, axis2=3)
+        return np.asarray(1 - right / np.maximum(self.each.sum(axis=(2, 3)), 1)).T
 
     @property
     def miou(self) -> tuple[float, ...]:
@@ -63,6 +73,7 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
     classes = len(dataset.classes)
     each = np.zeros((len(samples), len(runners), classes, classes), np.int64)
     same = [0 for _ in runners]
+    differing: list[list[float]] = [[] for _ in runners]
     pixels = 0
     for number, sample in enumerate(track(samples, what, unit="pictures")):
         picture, target = dataset.read(sample)
@@ -70,12 +81,15 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
         pixels += target.size
         for index, classmap in enumerate(maps):
             each[number, index] = confusion(target, classmap, classes, dataset.ignore_index)
-            same[index] += int((classmap == maps[0]).sum())
-    return Quality(len(samples), tuple(each.sum(axis=0)), tuple(count / pixels for count in same), each)
+            equal = int((classmap == maps[0]).sum())
+            same[index] += equal
+            differing[index].append(1 - equal / target.size)
+    agreement = tuple(count / pixels for count in same)
+    return Quality(len(samples), tuple(each.sum(axis=0)), agreement, tuple(map(tuple, differing)), each)
 
 
-def latencies(runners: Sequence[Runner], picture: UInt8, seconds: float = 4.0) -> tuple[float, ...]:
-    """Median milliseconds of one picture (H, W, 3) a runner, taken in turns so that all share the machine's moods.
+def latencies(runners: Sequence[Runner], picture: UInt8, seconds: float = 4.0) -> tuple[Milliseconds, ...]:
+    """Milliseconds of one picture (H, W, 3) a runner and turn, taken in turns so that all share the machine's moods.
 
     Args:
         runners: what to time; each is warmed up first.
@@ -94,4 +108,12 @@ def latencies(runners: Sequence[Runner], picture: UInt8, seconds: float = 4.0) -
             runner.run(batch)
             record.append(time.perf_counter() - before)
         turns += 1
-    return tuple(float(np.median(record)) * 1e3 for record in times)
+    return tuple(np.array(record) * 1e3 for record in times)
+
+
+def slowdown(reference: Milliseconds, candidate: Milliseconds) -> float:
+    """How many times the reference's time the candidate surely takes: its quick quarter over the other's slow quarter.
+
+    A busy machine then makes nobody slow: it widens the quarters.
+    """
+    return float(np.percentile(candidate, 25) / np.percentile(reference, 75))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ class FileReport:
     placement: Placement | None = None
     drop: float | None = None
     """Loss of mean IoU against fp32, points."""
-    interval: tuple[float, float] | None = None
-    """95 % bootstrap interval of that loss over pictures."""
+    drop_interval: tuple[float, float] | None = None
+    """95 % confidence interval of `drop` over pictures, points; None where none was computed."""
     worst_class: str | None = None
     worst_drop: float | None = None
     """Loss of that class's IoU, points."""
@@ -39,6 +39,8 @@ class FileReport:
     """False: measured on another provider than the file is made for."""
     searched: Searched | None = None
     """How an int8 file was found."""
+    recipe: dict[str, str] = field(default_factory=dict)
+    """How it was made, in words: what is told (calibration, nodes left in float ...) and its value."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class ExportReport:
     machine: dict[str, str]
     notes: tuple[str, ...] = ()
     """Sentences for people: why a file was passed over, which provider was measured."""
+    page: Path | None = None
+    """The HTML report; None where nothing was measured."""
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -71,6 +75,7 @@ class ExportReport:
         return {
             "kept": self.kept,
             "path": str(self.path),
+            "page": None if self.page is None else str(self.page),
             "files": [self._file(file) for file in self.files],
             "parity": asdict(self.parity),
             "machine": self.machine,
@@ -86,7 +91,7 @@ class ExportReport:
             "measurement": None if file.measurement is None else file.measurement.model_dump(mode="json"),
             "kernels": None if file.placement is None else asdict(file.placement),
             "miou_drop_points": file.drop,
-            "miou_drop_interval_points": file.interval,
+            "miou_drop_interval_points": None if file.drop_interval is None else list(file.drop_interval),
             "worst_class": file.worst_class,
             "worst_class_drop_points": file.worst_drop,
             "pixel_agreement": file.agreement,
@@ -119,7 +124,7 @@ class ExportReport:
 def _loss(file: FileReport) -> str:
     if file.drop is None:
         return ""
-    within = "" if file.interval is None else f" ({file.interval[0]:.2f} to {file.interval[1]:.2f})"
+    within = "" if file.drop_interval is None else f" ({file.drop_interval[0]:.2f} to {file.drop_interval[1]:.2f})"
     return f"{file.drop:.2f}{within}"
 
 

@@ -71,6 +71,20 @@ class Searched:
             "noisiest_nodes": [list(item) for item in self.noisiest],
         }
 
+    def recipe(self) -> dict[str, str]:
+        """The same for a list on a page: what is told and its value."""
+        told = {
+            "Ranges": ", ".join(f"{method} (noise {value:.2g})" for method, value in self.noise.items())
+            + f"; {self.method} was taken",
+            "Left in float": f"{len(self.kept_float)} of {self.nodes} nodes",
+            "Evaluations": ", ".join(
+                f"{trial.drop:.2f} points lost with {trial.kept_float} nodes float" for trial in self.trials
+            ),
+        }
+        if self.kept_float:
+            told["Noisiest nodes"] = ", ".join(f"{name} ({value:.2g})" for name, value in self.noisiest)
+        return told
+
     def sentences(self) -> tuple[str, ...]:
         """For people."""
         compared = ", ".join(f"{method} {value:.2g}" for method, value in self.noise.items())

@@ -43,6 +43,10 @@ def test_export_writes_both_files_and_its_numbers(exported: Any) -> None:
     ]
     assert exported.int8.stat().st_size < 0.4 * exported.fp32.stat().st_size
     assert "segx serve" in exported.outcome.err
+    page = exported.int8.with_suffix(".html")
+    assert numbers["page"] == str(page)
+    assert f"Report: {page}" in exported.outcome.err
+    assert "int8 passed the gate" in page.read_text(encoding="utf-8")
 
 
 def test_eval_json_has_exactly_the_promised_shape(
