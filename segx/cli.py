@@ -120,6 +120,10 @@ def export(
         bool,
         typer.Option("--no-distill", help="Train the pruned network on labels alone, not on the unpruned one too."),
     ] = False,
+    qat_steps: Annotated[
+        int | None, typer.Option(help="If int8 fails the gate, train so many steps for it and try again.")
+    ] = None,
+    qat_always: Annotated[bool, typer.Option("--qat-always", help="Take --qat-steps without trying first.")] = False,
     json: JsonOut = None,
 ) -> None:
     """Export a run to ONNX, compressed and measured if asked.
@@ -149,7 +153,7 @@ def export(
         gate=not no_gate,
         outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
     )
-    run_export(run, settings, json, pruning)
+    run_export(run, settings, json, pruning, qat_steps, qat_always)
 
 
 @app.command(name="eval")

@@ -21,6 +21,7 @@ from segx_export.export import ExportSettings, open_data
 from segx_export.parity import check_parity
 from segx_trainer.config import build_config
 from segx_trainer.networks import SegmentationNet, build_network
+from segx_trainer.train import train
 
 CLASSES = ("ground", "red", "green", "blue")
 COLOURS = np.array([[90, 90, 90], [200, 40, 40], [40, 180, 60], [50, 60, 210]], np.uint8)
@@ -170,3 +171,16 @@ def real_network():
 def noise():
     """(1, 3, 45, 70) uint8."""
     return torch.randint(0, 256, (1, 3, 45, 70), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, data):
+    """A U-Net that was trained for two epochs."""
+    torch.set_num_threads(1)
+    run = tmp_path_factory.mktemp("trained") / "run"
+    values = {
+        "data": str(data), "encoder": "test_resnet", "encoder_depth": 3, "encoder_weights": "none",
+        "decoder_channels": 32, "batch_size": 4, "size": (32, 64), "epochs": 2, "device": "cpu",
+    }  # fmt: skip
+    train(build_config(values), run)
+    return run

@@ -20,20 +20,6 @@ from segx_trainer.config import build_config, read_yaml
 from segx_trainer.train import train
 from segx_trainer.update import compute_loss
 
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory, data):
-    """A U-Net that was trained for two epochs."""
-    torch.set_num_threads(1)
-    run = tmp_path_factory.mktemp("trained") / "run"
-    values = {
-        "data": str(data), "encoder": "test_resnet", "encoder_depth": 3, "encoder_weights": "none",
-        "decoder_channels": 32, "batch_size": 4, "size": (32, 64), "epochs": 2, "device": "cpu",
-    }  # fmt: skip
-    train(build_config(values), run)
-    return run
-
-
 SETTINGS = PruneSettings(0.5, epochs=3, rounds=2)
 
 
