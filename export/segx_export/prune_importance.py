@@ -48,7 +48,7 @@ def taylor(
     count = 0
     for batch in batches:
         network.zero_grad(set_to_none=True)
-        loss_of(network, batch).backward()
+        torch.autograd.backward(loss_of(network, batch))
         products = {slot.layer: _products(network.get_submodule(slot.layer)) for slots in readers for slot in slots}
         for score, slots in zip(scores, readers, strict=True):
             gate = torch.zeros_like(score)

@@ -167,8 +167,8 @@ def prepare(folder: Path, loaded: LoadedRun, settings: PruneSettings) -> Work:
     per_epoch = Plan(len(pictures), config.batch_size, config.seed).steps_per_epoch
     taken = loaded.card.training.epochs if loaded.card.training else 0.0
     steps = (settings.epochs or max(_LEAST_EPOCHS, round(_SHARE_OF_EPOCHS * taken))) * per_epoch
-    between = round(_SHARE_BETWEEN * steps)
-    last = steps - between * (settings.rounds - 1)
+    between = max(1, round(_SHARE_BETWEEN * steps))
+    last = max(1, steps - between * (settings.rounds - 1))
     distilled = settings.distill and "teacher_logits" not in losses.build(config.loss, len(data.classes)).needs
     fine = build_config(
         {
@@ -246,13 +246,14 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
     else:
         plain = work.config.model_copy(update={"loss": work.config.loss.removesuffix(_DISTILLATION)}).loss
         objective = losses.build(plain, len(work.data.classes), work.data.ignore_index).to(work.arithmetic.device)
+        precise = Arithmetic(work.arithmetic.device, None)  # small gradients count here, and are not scaled
         count = max(1, _SCORED_PICTURES // work.config.batch_size)
         chosen = track(islice(batches, count), f"{label}: scoring channels", total=count, unit="batches")
         scores = taylor(
             network,
             groups,
             chosen,
-            lambda net, batch: compute_loss(net, objective, work.arithmetic, *batch, step=0, teacher=work.teacher),
+            lambda net, batch: compute_loss(net, objective, precise, *batch, step=0, teacher=work.teacher),
         )
     left = prune(network, groups, scores, macs, work.size)
     _say(f"{label}: {left / 1e9:.3f} G multiply-adds left")

@@ -115,6 +115,13 @@ def test_without_distillation_the_loss_is_the_runs_own(trained, tmp_path):
     assert work.config.lr == load_run(trained).config.lr / 2
 
 
+def test_a_tenth_of_the_steps_follows_each_cut_but_the_last(trained, tmp_path):
+    work = prepare(tmp_path, load_run(trained), PruneSettings(0.3, epochs=10, rounds=3))
+    assert (work.between, work.config.steps) == (6, 60 - 2 * 6)
+    shortest = prepare(tmp_path, load_run(trained), PruneSettings(0.3, epochs=1, rounds=9))
+    assert (shortest.between, shortest.config.steps) == (1, 1)
+
+
 def test_a_pruned_run_is_not_resumed_as_a_training(pruned):
     config = build_config(read_yaml(pruned.folder / "config.yaml"))
     with pytest.raises(ConfigError, match="teacher"):

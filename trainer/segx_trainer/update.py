@@ -54,7 +54,7 @@ def descend(
 ) -> None:
     """Gradient, clipped to the norm `clip` unless that is 0, and one step of the optimizer."""
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    torch.autograd.backward(scaler.scale(loss))
     if clip > 0:
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
