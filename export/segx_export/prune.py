@@ -15,7 +15,7 @@ from segx_export.prune_cost import Widths, count_macs, layer_costs
 from segx_export.prune_groups import MULTIPLE, ChannelGroup, channels_of_parts, cut
 from segx_trainer.networks import SegmentationNet
 
-_LEAST_SHARE = 0.125  # of a group's channels stay in any case: a layer cut to nothing cuts the network in two
+_LEAST_SHARE = 0.25  # of a group's first channels stay in any case: scores do not add up when most of a layer goes
 
 
 def prune(
@@ -24,6 +24,7 @@ def prune(
     scores: Sequence[Tensor | None],
     macs: int,
     size: tuple[int, int],
+    unpruned: SegmentationNet | None = None,
 ) -> int:
     """Remove channels, in place, until at most `macs` multiply-adds are left.
 
@@ -33,6 +34,8 @@ def prune(
         scores: (channels,) importance of each group, None for one that must stay.
         macs: at one picture of `size`.
         size: (height, width).
+        unpruned: the network as it was before the first of several cuts, whose widths say how narrow a layer may get;
+            None where this is the first.
 
     Returns:
         The multiply-adds left.
@@ -42,6 +45,8 @@ def prune(
     """
     widths = Widths(layer_costs(network, size))
     before = widths.macs
+    first = network if unpruned is None else unpruned
+    least = [_least(group, first) for group in groups]
     order = {
         index: _in_order(group, score)
         for index, (group, score) in enumerate(zip(groups, scores, strict=True))
@@ -57,8 +62,7 @@ def prune(
         # A width that is no multiple becomes one with the first block.
         rest = len(left) % group.block if group.parts == 1 else 0
         count = rest or group.block
-        least = max(MULTIPLE, group.parts, round(group.channels * _LEAST_SHARE))
-        return left[:count] if len(left) - count >= least else []
+        return left[:count] if len(left) - count >= least[index] else []
 
     def price(index: int) -> float:
         """Importance lost for each unit of time saved by the next block."""
@@ -90,6 +94,13 @@ def prune(
             heapq.heappush(queue, (price(index), index))
     cut(network, [(groups[index], channels) for index, channels in gone.items() if channels])
     return count_macs(network, size)
+
+
+def _least(group: ChannelGroup, first: SegmentationNet) -> int:
+    """Channels of a group that stay, whatever they score."""
+    weight = first.get_submodule(group.name).weight
+    assert isinstance(weight, Tensor)
+    return max(MULTIPLE, group.parts, round(weight.shape[0] * _LEAST_SHARE))
 
 
 def _in_order(group: ChannelGroup, score: Tensor) -> list[int]:

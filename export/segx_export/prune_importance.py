@@ -66,8 +66,8 @@ def _products(module: nn.Module) -> Tensor:
     weight = cast(Tensor, module.weight)
     if weight.grad is None:  # the loss does not depend on it
         return torch.zeros(weight.shape[1], dtype=torch.float64)
-    product = weight.detach().double() * weight.grad.double()
-    return product.transpose(0, 1).flatten(1).sum(1).cpu()
+    product = (weight.detach() * weight.grad).transpose(0, 1).flatten(1)
+    return product.sum(1, dtype=torch.float64).cpu()
 
 
 def batch_norm_scale(network: SegmentationNet, groups: Sequence[ChannelGroup]) -> list[Tensor | None]:

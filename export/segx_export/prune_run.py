@@ -255,7 +255,7 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
             chosen,
             lambda net, batch: compute_loss(net, objective, precise, *batch, step=0, teacher=work.teacher),
         )
-    left = prune(network, groups, scores, macs, work.size)
+    left = prune(network, groups, scores, macs, work.size, work.teacher)
     _say(f"{label}: {left / 1e9:.3f} G multiply-adds left")
 
 

@@ -92,6 +92,25 @@ def test_the_target_is_met_closely_in_multiples_of_eight(network, groups, amount
     assert network(noise).shape == (1, 4, 45, 70)
 
 
+def test_a_quarter_of_the_first_width_stays_however_often_it_is_cut(network, groups):
+    first, network = network, copy.deepcopy(network)
+    group = max(groups, key=lambda group: group.channels)
+    assert group.channels == 48
+    widths = []
+
+    def cut_one_block():
+        again = next(other for other in find_groups(network) if other.name == group.name)
+        widths.append(again.channels)
+        scores = [torch.arange(again.channels, dtype=torch.float64)]
+        prune(network, [again], scores, count_macs(network, SIZE) - 1, SIZE, first)
+
+    for _ in range(4):
+        cut_one_block()
+    with pytest.raises(ConfigError, match="at most 0"):
+        cut_one_block()
+    assert widths == [48, 40, 32, 24, 16]  # 12 is a quarter, and no multiple of 8
+
+
 def test_what_cannot_go_is_said(network, groups):
     with pytest.raises(ConfigError, match="at most 0"):
         prune(copy.deepcopy(network), groups, taylor(network, groups, batches(1), loss_of), 1000, SIZE)
