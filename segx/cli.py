@@ -109,6 +109,21 @@ def export(
     max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not measure quality; the file says so.")] = False,
     outputs: Annotated[str, typer.Option(help="classmap or probabilities.")] = "classmap",
+    prune: Annotated[
+        float | None, typer.Option(help="First remove this share of the multiply-adds, and train again: 0.5 is half.")
+    ] = None,
+    prune_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of that training.", show_default="0.3 of the run's")
+    ] = None,
+    prune_importance: Annotated[str, typer.Option(help="Which channels go first: by taylor or bn.")] = "taylor",
+    no_distill: Annotated[
+        bool,
+        typer.Option("--no-distill", help="Train the pruned network on labels alone, not on the unpruned one too."),
+    ] = False,
+    qat_steps: Annotated[
+        int | None, typer.Option(help="If int8 fails the gate, train so many steps for it and try again.")
+    ] = None,
+    qat_always: Annotated[bool, typer.Option("--qat-always", help="Take --qat-steps without trying first.")] = False,
     json: JsonOut = None,
 ) -> None:
     """Export a run to ONNX, compressed and measured if asked.
@@ -117,8 +132,18 @@ def export(
     """
     _need_training()
     from segx.exporting import run_export
+    from segx_export.prune_settings import PruneSettings
     from segx_export.settings import ExportSettings
 
+    pruning = None
+    if prune is not None:
+        pruning = PruneSettings(
+            amount=prune,
+            epochs=prune_epochs,
+            importance=prune_importance,  # type: ignore[arg-type]  # PruneSettings refuses other words itself
+            distill=not no_distill,
+            data=data,
+        )
     settings = ExportSettings(
         precision=precision,
         quantize=quantize,
@@ -128,7 +153,7 @@ def export(
         gate=not no_gate,
         outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
     )
-    run_export(run, settings, json)
+    run_export(run, settings, json, pruning, qat_steps, qat_always)
 
 
 @app.command(name="eval")

@@ -19,7 +19,9 @@ from segx_export.compress import compress
 from segx_export.deploy import deploy_card, deploy_model
 from segx_export.export import ExportSettings, open_data
 from segx_export.parity import check_parity
-from segx_trainer.networks import SegmentationNet
+from segx_trainer.config import build_config
+from segx_trainer.networks import SegmentationNet, build_network
+from segx_trainer.train import train
 
 CLASSES = ("ground", "red", "green", "blue")
 COLOURS = np.array([[90, 90, 90], [200, 40, 40], [40, 180, 60], [50, 60, 210]], np.uint8)
@@ -144,3 +146,41 @@ def exported(tmp_path_factory, network, model, card):
 def make():
     """`make(classes, seed)` gives an unfitted network."""
     return make_network
+
+
+@pytest.fixture(scope="session")
+def real_network():
+    """`real_network(model, encoder, **config)`: one of the trainer's, its BatchNorms varied as training varies them."""
+
+    def build(model, encoder="test_resnet", **changes):
+        torch.manual_seed(0)
+        values = {"data": "none", "model": model, "encoder": encoder, "encoder_weights": "none", **changes}
+        network = build_network(build_config(values), len(CLASSES)).eval()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 1.5)
+        return network
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """(1, 3, 45, 70) uint8."""
+    return torch.randint(0, 256, (1, 3, 45, 70), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, data):
+    """A U-Net that was trained for two epochs."""
+    torch.set_num_threads(1)
+    run = tmp_path_factory.mktemp("trained") / "run"
+    values = {
+        "data": str(data), "encoder": "test_resnet", "encoder_depth": 3, "encoder_weights": "none",
+        "decoder_channels": 32, "batch_size": 4, "size": (32, 64), "epochs": 2, "device": "cpu",
+    }  # fmt: skip
+    train(build_config(values), run)
+    return run

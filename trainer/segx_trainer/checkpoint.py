@@ -18,6 +18,7 @@ from segx_core.card import Card
 from segx_core.errors import ModelError
 from segx_trainer.config import TrainConfig, build_config
 from segx_trainer.networks import SegmentationNet, build_network
+from segx_trainer.widths import take_widths
 
 BEST = "checkpoint.pt"
 LAST = "last.pt"
@@ -60,7 +61,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load_run(run: Path) -> LoadedRun:
-    """Rebuild the network of a run with its best weights.
+    """Rebuild the network of a run with its best weights, narrower where it was pruned.
 
     Raises:
         ModelError: not a run folder, or a damaged one.
@@ -70,8 +71,11 @@ def load_run(run: Path) -> LoadedRun:
         config = build_config(content["config"])
         card = card_io.from_json(content["card"], str(run / BEST))
         network = build_network(config, len(card.classes))
+        if content.get("pruned", False):
+            take_widths(network, content["network"])
+            network.pruned = True
         network.load_state_dict(content["network"])
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         raise misfit(run / BEST, error) from error
     return LoadedRun(network.eval(), card, config)
 

@@ -29,6 +29,7 @@ class SegmentationNet(nn.Module):
     Attributes:
         num_classes: K.
         size_multiple: sides are padded to a multiple of this before the encoder, and the logits cropped back.
+        pruned: whether channels were removed, so that layers are narrower than those `build_network` makes.
     """
 
     mean: Tensor
@@ -48,6 +49,7 @@ class SegmentationNet(nn.Module):
         self.head = cast(nn.Module, body.segmentation_head)
         self.num_classes = num_classes
         self.size_multiple = size_multiple
+        self.pruned = False
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 

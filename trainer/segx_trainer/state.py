@@ -9,7 +9,7 @@ import torch
 
 from segx_core import card_io
 from segx_core.card import Card
-from segx_core.errors import DataError
+from segx_core.errors import DataError, ModelError
 from segx_trainer import checkpoint
 from segx_trainer.config import TrainConfig
 from segx_trainer.networks import SegmentationNet
@@ -38,6 +38,7 @@ def save_best(run: Path, state: State, config: TrainConfig, card: Card) -> None:
         run / checkpoint.BEST,
         {
             "network": state.network.state_dict(),
+            "pruned": state.network.pruned,
             "card": card_io.to_json(card),
             "config": config.model_dump(mode="json", exclude_none=True),
             "step": state.step,
@@ -53,6 +54,7 @@ def save_last(run: Path, state: State, config: TrainConfig, data_sha256: str) ->
         run / checkpoint.LAST,
         {
             "network": state.network.state_dict(),
+            "pruned": state.network.pruned,
             "optimizer": state.optimizer.state_dict(),
             "scaler": state.scaler.state_dict(),
             "step": state.step,
@@ -72,7 +74,7 @@ def restore(state: State, path: Path, data_sha256: str) -> None:
 
     Raises:
         DataError: `data_sha256`, the data's fingerprint, is not that of the data the run was trained on.
-        ModelError: the file is missing, damaged, or of another network.
+        ModelError: the file is missing, damaged, or of another network, for example a pruned one.
     """
     saved = checkpoint.read(path)
     if saved.get("data_sha256", data_sha256) != data_sha256:
@@ -80,6 +82,12 @@ def restore(state: State, path: Path, data_sha256: str) -> None:
             f"the data as it was when the run in {path.parent} began",
             "other pictures, masks or classes",
             "Bring the data back, or start a new run with another --out: a resumed run could not be an exact one.",
+        )
+    if saved.get("pruned", False) != state.network.pruned:
+        raise ModelError(
+            f"a run of `segx train` to resume in {path.parent}",
+            "that of a pruned network",
+            "Give `segx export` the same RUN and --prune again: it goes on where it stopped.",
         )
     try:
         state.network.load_state_dict(saved["network"])

@@ -1,6 +1,7 @@
 """The training of one run, from a config to a run folder. The loop is `_fit`; read it from top to bottom.
 
-Knows nothing of export or serving, and nothing of the command line.
+`train` makes its network from the config; `fine_tune` takes one that is there, and a teacher to learn from. Knows
+nothing of export or serving, and nothing of the command line.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from segx_trainer.describe import describe
 from segx_trainer.device import Arithmetic, choose
 from segx_trainer.interrupt import Interrupt
 from segx_trainer.loading import Pictures, Plan, train_loader
-from segx_trainer.networks import build_network
+from segx_trainer.networks import SegmentationNet, build_network
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
 from segx_trainer.state import State, restore, save_best, save_last
+from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
 from segx_trainer.weights import load_encoder_weights
 from segx_trainer.window import Window
@@ -79,6 +81,8 @@ class Job:
     """Updates the run takes."""
     size: tuple[int, int]
     """(height, width) of training crops."""
+    teacher: SegmentationNet | None = None
+    """Whose logits the loss learns from, on the run's device and in eval mode; run only if the loss needs them."""
 
 
 def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
@@ -93,12 +97,37 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
         SegxError: anything a user can mend; what was written so far stays usable.
     """
     atomic.make_folder(run)
-    with _alone_in(run):
+    with alone_in(run):
         return _train(config, run, resume)
 
 
+def fine_tune(
+    config: TrainConfig,
+    run: Path,
+    network: SegmentationNet,
+    teacher: SegmentationNet | None = None,
+    resume: bool = False,
+) -> TrainResult:
+    """Train a network that is there, from the weights it has, into the folder `run`.
+
+    Args:
+        config: how to train; what it says of the network itself must be true of `network`, widths aside.
+        run: as for `train`. The caller holds the folder with `alone_in`.
+        network: trained in place.
+        teacher: its logits stand in the loss's context; its classes must be the network's.
+        resume: continue from last.pt; `network` then only lends its shape.
+
+    Raises:
+        ConfigError: the loss needs a teacher and none is given.
+        SegxError: as `train`.
+    """
+    _check_folder(run, resume)
+    _seed(config)
+    return _train_network(config, run, open_dataset(config.data), network, teacher, resume)
+
+
 @contextmanager
-def _alone_in(run: Path) -> Iterator[None]:
+def alone_in(run: Path) -> Iterator[None]:
     """Hold the run folder for this process."""
     lock = filelock.FileLock(run / ".lock")
     try:
@@ -135,27 +164,50 @@ def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
 
 
 def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
-    if not resume and any((run / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
-        raise ConfigError("a new folder for --out", f"{run}, which holds a run", "Add --resume or name another folder.")
-    began = time.monotonic()
-    arithmetic = choose(config.device, config.amp)
+    _check_folder(run, resume)
+    choose(config.device, config.amp)  # says that there is no GPU before data are read
     data = open_dataset(config.data)
-    for note in data.notes:
-        console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index).to(arithmetic.device)
-
-    random.seed(config.seed)
-    np.random.seed(config.seed)  # for libraries that draw from the global generator
-    torch.manual_seed(config.seed)
+    _seed(config)
     network = build_network(config, len(data.classes))
     if not resume:
         load_encoder_weights(network.encoder, config.encoder, config.encoder_weights)
+    return _train_network(config, run, data, network, None, resume)
+
+
+def _seed(config: TrainConfig) -> None:
+    random.seed(config.seed)
+    np.random.seed(config.seed)  # for libraries that draw from the global generator
+    torch.manual_seed(config.seed)
+
+
+def _check_folder(run: Path, resume: bool) -> None:
+    if not resume and any((run / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
+        raise ConfigError("a new folder for --out", f"{run}, which holds a run", "Add --resume or name another folder.")
+
+
+def _train_network(
+    config: TrainConfig,
+    run: Path,
+    data: Dataset,
+    network: SegmentationNet,
+    teacher: SegmentationNet | None,
+    resume: bool,
+) -> TrainResult:
+    began = time.monotonic()
+    arithmetic = choose(config.device, config.amp)
+    for note in data.notes:
+        console().print(f"data: {note}")
+    objective = losses.build(config.loss, len(data.classes), data.ignore_index).to(arithmetic.device)
+    if teacher is None and "teacher_logits" in objective.needs:
+        raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
+    if teacher is not None:
+        teacher = teacher.to(arithmetic.device).to(memory_format=torch.channels_last).eval()
     optimizer = build_optimizer(network, config, fused=True)
     state = State(network, optimizer, torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled))
     if resume:
         restore(state, run / checkpoint.LAST, data.fingerprint())
-    job = _plan(config, run, data, objective, arithmetic)
+    job = _plan(config, run, data, objective, arithmetic, teacher)
     atomic.write_text(run / "config.yaml", to_yaml(config))
     console().print(
         f"{config.model} with {config.encoder}: {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters, "
@@ -177,13 +229,20 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     )
 
 
-def _plan(config: TrainConfig, run: Path, data: Dataset, objective: losses.CombinedLoss, arithmetic: Arithmetic) -> Job:
+def _plan(
+    config: TrainConfig,
+    run: Path,
+    data: Dataset,
+    objective: losses.CombinedLoss,
+    arithmetic: Arithmetic,
+    teacher: SegmentationNet | None,
+) -> Job:
     """Read the pictures and settle the sizes a config leaves open."""
     training = Pictures(data, data.split("train"), config.cache, "train")
     held_out = Pictures(data, data.split("val"), config.cache, "val")
     plan = Plan(len(training), config.batch_size, config.seed)
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
-    size = config.size or _crop_size(training)
+    size = config.size or crop_size(training)
     # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
     single = config.model == "deeplabv3plus" or max(size) <= 2**config.encoder_depth
     if plan.batch_size < 2 and single:
@@ -192,7 +251,8 @@ def _plan(config: TrainConfig, run: Path, data: Dataset, objective: losses.Combi
             f"{plan.batch_size}, of {len(training)} to train on",
             "Give more pictures, a larger --batch-size, or with unet and fpn a larger --size.",
         )
-    return Job(config, run, data, data.fingerprint(), training, held_out, objective, arithmetic, plan, total, size)
+    fingerprint = data.fingerprint()
+    return Job(config, run, data, fingerprint, training, held_out, objective, arithmetic, plan, total, size, teacher)
 
 
 def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
@@ -206,19 +266,10 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+        set_rate(optimizer, rate)
 
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=arithmetic.half, enabled=arithmetic.half is not None):
-            logits = network(images)  # (B, K, h, w)
-            loss = job.objective(logits, targets, losses.Context(network=network, step=state.step))
-        scaler.scale(loss).backward()
-        if config.clip > 0:
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        scaler.step(optimizer)
-        scaler.update()
+        loss = compute_loss(network, job.objective, arithmetic, images, targets, state.step, job.teacher)
+        descend(loss, network, optimizer, scaler, config.clip)
         state.step += 1
         window.add(len(images), loss.detach(), job.objective.values)
 
@@ -283,7 +334,7 @@ def _diverged(loss: float, terms: dict[str, float], step: int, rate: float, run:
     )
 
 
-def _crop_size(training: Pictures) -> tuple[int, int]:
+def crop_size(training: Pictures) -> tuple[int, int]:
     """The largest multiple of 32 inside the first picture, at most 512 a side, at least 32."""
     height, width = training[0][1].shape
     fit = [min(_LARGEST_DEFAULT_CROP, max(32, side // 32 * 32)) for side in (height, width)]

@@ -14,12 +14,18 @@ from segx_core.errors import ConfigError, near
 from segx_trainer.losses.combined import CombinedLoss
 from segx_trainer.losses.cross_entropy import CrossEntropy
 from segx_trainer.losses.dice import Dice
+from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
 from segx_trainer.losses.grammar import Term, parse
 from segx_trainer.losses.term import Context, Loss
 
 __all__ = ["CombinedLoss", "Context", "Loss", "build", "names"]
 
-TERMS: dict[str, type[Loss]] = {"ce": CrossEntropy, "dice": Dice}
+TERMS: dict[str, type[Loss]] = {
+    "ce": CrossEntropy,
+    "dice": Dice,
+    "kd": PixelDistillation,
+    "cwd": ChannelDistillation,
+}
 
 
 def names() -> tuple[str, ...]:

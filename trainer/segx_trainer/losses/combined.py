@@ -34,7 +34,10 @@ class CombinedLoss(nn.Module):
         """
         missing = sorted(name for name in self.needs if context is None or getattr(context, name) is None)
         if missing:
-            raise ConfigError(f"a context with {', '.join(missing)} for the loss", "none")
+            cure = (
+                "kd and cwd learn from a teacher: give one, or leave them out." if "teacher_logits" in missing else ""
+            )
+            raise ConfigError(f"a context with {', '.join(missing)} for the loss", "none", cure)
         parts: list[Tensor] = [loss(logits, target, context) for loss in self.terms]
         self.values = {name: part.detach() for name, part in zip(self.labels, parts, strict=True)}
         total = parts[0] * self.weights[0]
