@@ -97,8 +97,12 @@ def train(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of segx train.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="RUN/model.PRECISION.onnx")] = None,
+    source: Annotated[str, typer.Argument(help="Run folder of segx train, or a float ONNX file.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="SOURCE's PRECISION.onnx")] = None,
+    card: CardFile = None,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="ONNX file: raw pictures in, class maps out, as from a run.")
+    ] = False,
     quantize: Annotated[
         bool, typer.Option("--quantize", help="int8 if it passes the gate, else w8, else exit 1.")
     ] = False,
@@ -111,7 +115,7 @@ def export(
     outputs: Annotated[str, typer.Option(help="classmap or probabilities.")] = "classmap",
     json: JsonOut = None,
 ) -> None:
-    """Export a run to ONNX, compressed and measured if asked.
+    """Export a run, or somebody else's network, to ONNX, compressed and measured if asked.
 
     Example: segx export runs/first --quantize
     """
@@ -128,7 +132,7 @@ def export(
         gate=not no_gate,
         outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
     )
-    run_export(run, settings, json)
+    run_export(source, settings, json, card, deploy)
 
 
 @app.command(name="eval")

@@ -6,24 +6,43 @@ import json
 from pathlib import Path
 
 from segx_core import atomic
+from segx_core.errors import ConfigError
 from segx_core.progress import console
 from segx_export.export import ExportRejectedError, ExportReport, ExportSettings, export_run
+from segx_export.foreign import export_onnx
 
 
-def run_export(run: Path, settings: ExportSettings, document: Path | None) -> None:
+def run_export(
+    source: str, settings: ExportSettings, document: Path | None, card: Path | None = None, deploy: bool = False
+) -> None:
     """Export, show the table, and write the numbers to `document` if asked, also where the gate refused the file.
+
+    Args:
+        source: a run folder or an ONNX file.
+        settings: what is asked for.
+        document: file for the numbers.
+        card: describes an ONNX file that carries none.
+        deploy: an ONNX file gets the form of a run's files.
 
     Raises:
         SegxError: from the export; ExportRejectedError after the table was shown.
     """
     try:
-        report = export_run(run, settings)
+        report = _export(source, settings, card, deploy)
     except ExportRejectedError as error:
         _show(error.report, document)
         raise
     _show(report, document)
-    both = f"{run / 'model.fp32.onnx'} {report.path}"
-    console().print(f"Next: segx eval {both} --data DATA\n      segx serve {report.path}", soft_wrap=True)
+    both = dict.fromkeys(str(path) for path in (report.files[0].path, report.path) if path is not None)
+    console().print(f"Next: segx eval {' '.join(both)} --data DATA\n      segx serve {report.path}", soft_wrap=True)
+
+
+def _export(source: str, settings: ExportSettings, card: Path | None, deploy: bool) -> ExportReport:
+    if source.endswith(".onnx"):
+        return export_onnx(Path(source), card, settings, deploy=deploy)
+    if card is not None or deploy:
+        raise ConfigError("--card and --deploy with an ONNX file", f"them with {source}", "Leave them out.")
+    return export_run(Path(source), settings)
 
 
 def _show(report: ExportReport, document: Path | None) -> None:

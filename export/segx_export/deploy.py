@@ -19,7 +19,7 @@ from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
 from segx_export import onnxgraph
 from segx_export.fold import fold_batch_norms
 from segx_export.quiet import quiet
-from segx_export.sizes import fix_factors
+from segx_export.sizes import fix_factors, probes
 
 Outputs = Literal["classmap", "probabilities"]
 OPSET = 20
@@ -55,7 +55,7 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
         opset: ONNX operator set.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
-    model = fold_batch_norms(fix_factors(_trace(network.eval(), multiple, opset), multiple))
+    model = fold_batch_norms(fix_factors(_trace(network.eval(), multiple, opset), probes(multiple)))
     model.graph.name = "segx"
     model.producer_name = "segx"
     graph = model.graph

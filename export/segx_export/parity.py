@@ -69,7 +69,7 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     worst = flips = 0.0
     same = total = 0
     for shape in shapes:
-        picture = _picture(random, shape)
+        picture = random_picture(random, shape)
         with torch.inference_mode():
             logits = network(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
             classmap = graph(torch.from_numpy(picture))[0].numpy()
@@ -93,7 +93,7 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     return Parity(shapes, worst, same / total, flips)
 
 
-def _picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def random_picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Smooth noise with texture: plain noise looks alike to a network everywhere."""
     n, height, width = shape
     coarse = random.integers(0, 256, (n, height // 16 + 1, width // 16 + 1, 3))

@@ -12,15 +12,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from segx_core.runner import UInt8
 from segx_export import onnxgraph
+from segx_export.feeding import Feed, FeedReader
 from segx_export.quiet import quiet
 
 QUANTIZED = (
@@ -30,23 +28,12 @@ QUANTIZED = (
 """Operators ONNX Runtime has int8 CPU kernels for, or that pass 8-bit values through."""
 
 
-class PictureReader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds pictures one at a time, so that memory holds the activations of one and sizes may differ."""
-
-    def __init__(self, pictures: Iterable[UInt8], name: str = "image") -> None:
-        self._feeds = ({name: picture[None]} for picture in pictures)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next feed, (1, H, W, 3) uint8, or None at the end."""
-        return next(self._feeds, None)
-
-
-def quantize(prepared: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[str, ...] = ()) -> ModelProto:
+def quantize(prepared: ModelProto, feeds: Iterable[Feed], keep_float: tuple[str, ...] = ()) -> ModelProto:
     """An int8 model of a float32 one.
 
     Args:
         prepared: from `prepare`.
-        pictures: (H, W, 3) uint8 each, at least one; training pictures, never the held-out ones.
+        feeds: what the graph takes, at least one; of training pictures, never of the held-out ones.
         keep_float: names of further nodes of `prepared` to leave in float32.
     """
     outside = onnxgraph.surroundings(prepared.graph)
@@ -56,7 +43,7 @@ def quantize(prepared: ModelProto, pictures: Iterable[UInt8], keep_float: tuple[
         quantize_static(
             source,
             target,
-            PictureReader(pictures, prepared.graph.input[0].name),
+            FeedReader(feeds),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             per_channel=True,

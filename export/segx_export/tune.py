@@ -20,6 +20,7 @@ from segx_core.datasets import Dataset, Sample, spread
 from segx_core.predictor import Predictor
 from segx_core.progress import track
 from segx_core.runner import UInt8
+from segx_export.feeding import calibration_feeds, ports_of
 from segx_export.measure import quality
 from segx_export.modelfile import write_model
 from segx_export.quantize import prepare, quantize
@@ -61,7 +62,8 @@ def quantize_tuned(model: ModelProto, card: Card, dataset: Dataset, images: int,
     drops: dict[int, float] = {}
     best: tuple[float, int, ModelProto] | None = None
     for stem in (count for count in STEMS if count < len(convolutions)):
-        quantized = quantize(prepared, _pictures(dataset, chosen), keep_float=tuple(convolutions[:stem]))
+        feeds = calibration_feeds(card, ports_of(prepared), _pictures(dataset, chosen))
+        quantized = quantize(prepared, feeds, keep_float=tuple(convolutions[:stem]))
         drops[stem] = _drop(model, quantized, card, dataset, tuning)
         if best is None or drops[stem] < best[0]:
             best = (drops[stem], stem, quantized)
