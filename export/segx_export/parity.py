@@ -17,7 +17,7 @@ from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
 from segx_core.errors import GateError
-from segx_export.deploy import LOGITS, DeployGraph
+from segx_export.deploy import LOGITS, DeployGraph, fixed_size
 
 TIE = 1e-3
 """Top-2 logit margin, relative to the spread of the logits where that is above 1, under which a class may flip."""
@@ -65,7 +65,8 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     session = onnxruntime.InferenceSession(with_logits(model).SerializeToString(), providers=["CPUExecutionProvider"])
     graph = DeployGraph(network).eval()
     random = np.random.default_rng(seed)
-    shapes = shapes_for(int(cast(Any, network).size_multiple))
+    fixed = fixed_size(network)
+    shapes = ((1, *fixed), (2, *fixed)) if fixed else shapes_for(int(cast(Any, network).size_multiple))
     worst = flips = 0.0
     same = total = 0
     for shape in shapes:

@@ -40,9 +40,11 @@ def fix_factors(model: ModelProto, probes: Sequence[Mapping[str, NDArray[np.gene
     return fixed
 
 
-def probes(multiple: int) -> tuple[Mapping[str, NDArray[np.uint8]], Mapping[str, NDArray[np.uint8]]]:
-    """Two pictures for a traced network, (N, H, W, 3) uint8 with H and W multiples of `multiple`."""
-    sides = [(2 * multiple, 3 * multiple), (5 * multiple, 4 * multiple)]
+def probes(
+    multiple: int, fixed: tuple[int, int] | None = None
+) -> tuple[Mapping[str, NDArray[np.uint8]], Mapping[str, NDArray[np.uint8]]]:
+    """Two pictures for a traced network, (N, H, W, 3) uint8: H and W multiples of `multiple`, or `fixed`."""
+    sides = [fixed, fixed] if fixed else [(2 * multiple, 3 * multiple), (5 * multiple, 4 * multiple)]
     first, second = ({"image": np.zeros((2, height, width, 3), np.uint8)} for height, width in sides)
     return first, second
 
