@@ -97,7 +97,10 @@ def train(
 
 @app.command()
 def export(
-    source: Annotated[str, typer.Argument(help="Run folder of segx train, or a float ONNX file.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="Run folder, float ONNX file, torchvision:NAME or hf:REPOSITORY.", show_default=False),
+    ],
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="SOURCE's PRECISION.onnx")] = None,
     card: CardFile = None,
     deploy: Annotated[

@@ -10,6 +10,7 @@ from segx_core.errors import ConfigError
 from segx_core.progress import console
 from segx_export.export import ExportRejectedError, ExportReport, ExportSettings, export_run
 from segx_export.foreign import export_onnx
+from segx_export.hub.address import is_address
 
 
 def run_export(
@@ -18,7 +19,7 @@ def run_export(
     """Export, show the table, and write the numbers to `document` if asked, also where the gate refused the file.
 
     Args:
-        source: a run folder or an ONNX file.
+        source: a run folder, an ONNX file, or a network of a hub.
         settings: what is asked for.
         document: file for the numbers.
         card: describes an ONNX file that carries none.
@@ -42,6 +43,10 @@ def _export(source: str, settings: ExportSettings, card: Path | None, deploy: bo
         return export_onnx(Path(source), card, settings, deploy=deploy)
     if card is not None or deploy:
         raise ConfigError("--card and --deploy with an ONNX file", f"them with {source}", "Leave them out.")
+    if is_address(source):
+        from segx_export.hub.export import export_hub  # a hub's libraries take seconds to load
+
+        return export_hub(source, settings)
     return export_run(Path(source), settings)
 
 

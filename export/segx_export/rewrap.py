@@ -7,11 +7,13 @@ network itself is not touched, only its names get a prefix, so that none can cla
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, compose, helper, numpy_helper
 
-from segx_core.card import Axis, Card, InputSpec, OutputSpec
+from segx_core.card import Axis, Card, InputSpec, Normalisation, OutputSpec
 from segx_core.errors import ConfigError
 from segx_export import onnxgraph
 from segx_export.deploy import LOGITS, Outputs, deploy_card
@@ -95,10 +97,8 @@ def drop_idle_resize(model: ModelProto) -> None:
     onnxgraph.remove_dead(model.graph)
 
 
-def _image(batch: Axis, rows: Axis, columns: Axis, normalisation: object) -> InputSpec:
-    return InputSpec.model_validate(
-        {"name": "image", "shape": (batch, rows, columns, 3), "normalisation": normalisation}
-    )
+def _image(batch: Axis, rows: Axis, columns: Axis, normalisation: Normalisation | None) -> InputSpec:
+    return InputSpec(name="image", shape=(batch, rows, columns, 3), normalisation=normalisation)
 
 
 def _fixed(value: int | None, name: str) -> Axis:
@@ -116,7 +116,7 @@ class _Builder:
         self.graph = graph
         self._count = 0
 
-    def add(self, op: str, *inputs: str, named: str | None = None, **attributes: object) -> str:
+    def add(self, op: str, *inputs: str, named: str | None = None, **attributes: Any) -> str:
         """Append a node and return its output's name."""
         self._count += 1
         name = named or f"around_{self._count}_{op.lower()}"
@@ -172,9 +172,11 @@ def _grey(builder: _Builder, tensor: str, axis: int, spread: tuple[int, ...], *,
     weights = builder.constant(np.array([19595, 38470, 7471], np.float32).reshape(spread))
     scaled = add("Mul", add("Cast", tensor, to=TensorProto.FLOAT), weights)
     total = add(
-        "Add", add("ReduceSum", scaled, builder.integers(axis), keepdims=1), builder.constant(np.float32(32768))
+        "Add",
+        add("ReduceSum", scaled, builder.integers(axis), keepdims=1),
+        builder.constant(np.array(32768, np.float32)),
     )
-    luma = add("Floor", add("Mul", total, builder.constant(np.float32(1 / 65536))))
+    luma = add("Floor", add("Mul", total, builder.constant(np.array(1 / 65536, np.float32))))
     return add("Cast", luma, to=TensorProto.UINT8) if whole else luma
 
 

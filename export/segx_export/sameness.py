@@ -79,7 +79,8 @@ def _scores(predictor: Predictor, picture: UInt8) -> NDArray[np.float32] | None:
     (feed,) = calibration_feeds(predictor.card, predictor.inputs, [picture])
     made = predictor.infer(feed)
     if LOGITS in made:
-        return made[LOGITS][0].astype(np.float32, copy=False)
+        inner: NDArray[np.float32] = made[LOGITS][0]
+        return inner
     spec = predictor.card.prediction
     return None if spec.kind == "classmap" else thirdparty.planes(made[spec.name], spec)[0]
 

@@ -6,6 +6,7 @@ Text only; whether there is such a network is its hub's business.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from segx_core.errors import ConfigError, near
@@ -29,9 +30,14 @@ class Address:
         return self.options.get("weights") == "none"
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of a name that is a path; None for a network of the hub itself."""
+        return Path(self.name).expanduser() if self.name.startswith((".", "/", "~")) else None
+
+    @property
     def stem(self) -> str:
         """What names of files begin with."""
-        return self.name.rstrip("/").rpartition("/")[2] or "model"
+        return self.folder.resolve().name if self.folder else self.name.rpartition("/")[2]
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -61,7 +67,7 @@ def parse(source: str) -> Address:
     """
     hub, _, rest = source.partition(":")
     name, _, query = rest.partition("?")
-    if not name:
+    if not name.strip("/"):
         raise ConfigError(f"a network after '{hub}:'", f"'{source}'", "For example torchvision:deeplabv3_resnet50.")
     options = dict(parse_qsl(query, keep_blank_values=True))
     for key in options:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +87,7 @@ class HubNet(nn.Module):
         below, right = -height % self.size_multiple, -width % self.size_multiple
         padded = functional.pad(scaled, (0, right, 0, below))
         logits = functional.interpolate(self.body(padded), size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return cast(Tensor, logits[..., :height, :width])
+        return logits[..., :height, :width]
 
 
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:

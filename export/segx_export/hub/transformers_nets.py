@@ -7,7 +7,6 @@ trained at. Code that lies in a repository is never run.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -72,19 +71,17 @@ def find(address: Address) -> Found:
     except ImportError as error:
         raise SetupError("the library transformers", "none", 'Install it with: pip install "segx[hub]"') from error
 
+    library: Any = transformers
     where: dict[str, Any] = {"revision": address.options["revision"]} if "revision" in address.options else {}
-    if address.name.startswith((".", "/", "~")):
-        folder = Path(address.name).expanduser()
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"a folder with config.json at {folder}", "none", "Check the path.")
-        name = str(folder)
-    else:
-        name = address.name
+    folder = address.folder
+    if folder is not None and not (folder / "config.json").is_file():
+        raise ModelError(f"a folder with config.json at {folder}", "none", "Check the path.")
+    name = str(folder or address.name)
     with quiet():
         try:
-            config = transformers.AutoConfig.from_pretrained(name, **where)
-            processor = transformers.AutoImageProcessor.from_pretrained(name, **where)
-            network = _load(transformers, name, config, address, where)
+            config = library.AutoConfig.from_pretrained(name, **where)
+            processor = library.AutoImageProcessor.from_pretrained(name, **where)
+            network = _load(library, name, config, address, where)
         except (OSError, ValueError, ImportError, KeyError) as error:
             reason = " ".join(str(error).split())[:400]
             raise ModelError(
