@@ -42,7 +42,7 @@ def export_hub(source: str, settings: ExportSettings | None = None) -> ExportRep
     settings = settings or ExportSettings()
     address = parse(source)
     place = choose_place(Path.cwd(), address.stem, settings)
-    found = _find(address)
+    found = _find(address, settings)
     for text in (f"{found.origin.source}, {found.origin.revision or 'no revision'}", *found.origin.notes):
         say(text)
     if found.origin.licence:
@@ -66,11 +66,11 @@ def export_hub(source: str, settings: ExportSettings | None = None) -> ExportRep
     return compress(reference, parity, place.folder, settings, dataset, place.stem)
 
 
-def _find(address: Address) -> Found:
+def _find(address: Address, settings: ExportSettings) -> Found:
     match address.hub:
         case "torchvision":
             return torchvision_nets.find(address)
         case "hf":
-            return transformers_nets.find(address)
+            return transformers_nets.find(address, logarithm=settings.outputs == "probabilities")
         case _:
             raise AssertionError(address.hub)

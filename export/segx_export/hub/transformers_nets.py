@@ -22,6 +22,8 @@ from segx_export.quiet import quiet
 
 _ANY_SIZE = {"segformer": 32}
 """Types that take any size, and the multiple their sides must be of."""
+_SMALLEST = 1e-30
+"""Scores below it count as this much, so that logarithms stay finite."""
 _QUERIES = frozenset({"eomt", "eomt_dinov3", "maskformer", "mask2former"})
 """Types whose output is a class and a mask a query."""
 
@@ -43,24 +45,34 @@ class Queries(nn.Module):
 
     The published post-processing: masks at full size, class probabilities without "no object", summed over queries
     (MaskFormer, arXiv:2107.06278, section 3.4).
+
+    Args:
+        network: gives `class_queries_logits` and `masks_queries_logits`.
+        logarithm: give logarithms of scores, whose softmax is the scores divided by their sum.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, logarithm: bool) -> None:
         super().__init__()
         self.network = network
+        self.logarithm = logarithm
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, h, w) -> (B, K, h, w) scores, not negative."""
+        """(B, 3, h, w) -> (B, K, h, w) scores, not negative, or their logarithms."""
         answer = self.network(pixel_values=x)
         masks = functional.interpolate(
             answer.masks_queries_logits, size=x.shape[-2:], mode="bilinear", align_corners=False
         )
         chances = answer.class_queries_logits.softmax(-1)[..., :-1]
-        return torch.einsum("bqc,bqhw->bchw", chances, masks.sigmoid())
+        scores = torch.einsum("bqc,bqhw->bchw", chances, masks.sigmoid())
+        return scores.clamp(min=_SMALLEST).log() if self.logarithm else scores
 
 
-def find(address: Address) -> Found:
+def find(address: Address, *, logarithm: bool = False) -> Found:
     """The network an address names.
+
+    Args:
+        address: a repository or folder.
+        logarithm: see Queries; wanted where probabilities are to be made of the answer.
 
     Raises:
         ModelError: no such repository or folder, no semantic segmentation network, weights that are not all there.
@@ -98,7 +110,7 @@ def find(address: Address) -> Found:
         fixed = _trained_size(config, processor)
     classes = tuple(str(config.id2label[index]) for index in range(len(config.id2label)))
     return Found(
-        body=Queries(network) if queries else Logits(network),
+        body=Queries(network, logarithm=logarithm) if queries else Logits(network),
         name=address.stem,
         classes=classes,
         normalisation=_normalisation(processor),

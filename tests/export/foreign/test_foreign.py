@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from segx_core import card_io
 from segx_core.errors import CardError, ConfigError, DataError
 from segx_core.predictor import Predictor
 from segx_export.export import ExportSettings
@@ -113,3 +116,12 @@ def test_settings_that_do_not_fit_are_refused(theirs, tmp_path):
     deployed = export_onnx(path, card, deploy=True)
     with pytest.raises(ConfigError, match="deployed already"):
         export_onnx(deployed.path, None, deploy=True)
+
+
+def test_the_card_on_the_page_about_it_is_one(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "foreign-models.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "card.yaml").write_text(text)
+    card = card_io.load(tmp_path / "card.yaml")
+    assert card.size.multiple == 32
+    assert card.prediction.stride == 4

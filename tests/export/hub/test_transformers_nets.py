@@ -54,6 +54,9 @@ def test_queries_are_summed_as_the_paper_says(repository):
         for label in range(4):  # the fifth is "no object"
             want[0, label] += chances[label] * masks[0, query]
     torch.testing.assert_close(scores, want, rtol=1e-4, atol=1e-5)
+    with torch.inference_mode():
+        chances = find(parse(f"hf:{folder}"), logarithm=True).body(x).softmax(1)
+    torch.testing.assert_close(chances, want / want.sum(1, keepdim=True), rtol=1e-3, atol=1e-4)
 
 
 def test_facts_come_from_config_and_processor(repository):
