@@ -94,7 +94,7 @@ def find(address: Address, *, logarithm: bool = False) -> Found:
             config = library.AutoConfig.from_pretrained(name, **where)
             processor = library.AutoImageProcessor.from_pretrained(name, **where)
             network = _load(library, name, config, address, where)
-        except (OSError, ValueError, ImportError, KeyError) as error:
+        except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:400]
             raise ModelError(
                 f"a semantic segmentation network of transformers at {address}",
