@@ -97,8 +97,15 @@ def train(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of segx train.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="RUN/model.PRECISION.onnx")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(help="Run folder, float ONNX file, torchvision:NAME or hf:REPOSITORY.", show_default=False),
+    ],
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="SOURCE's PRECISION.onnx")] = None,
+    card: CardFile = None,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="ONNX file: raw pictures in, class maps out, as from a run.")
+    ] = False,
     quantize: Annotated[
         bool, typer.Option("--quantize", help="int8 if it passes the gate, else w8, else exit 1.")
     ] = False,
@@ -126,12 +133,12 @@ def export(
     qat_always: Annotated[bool, typer.Option("--qat-always", help="Take --qat-steps without trying first.")] = False,
     json: JsonOut = None,
 ) -> None:
-    """Export a run to ONNX, compressed and measured if asked.
+    """Export a run, or somebody else's network, to ONNX, compressed and measured if asked.
 
     Example: segx export runs/first --quantize
     """
     _need_training()
-    from segx.exporting import run_export
+    from segx.exporting import Extras, run_export
     from segx_export.prune_settings import PruneSettings
     from segx_export.settings import ExportSettings
 
@@ -153,7 +160,7 @@ def export(
         gate=not no_gate,
         outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
     )
-    run_export(run, settings, json, pruning, qat_steps, qat_always)
+    run_export(source, settings, json, Extras(card, deploy, pruning, qat_steps, qat_always))
 
 
 @app.command(name="eval")

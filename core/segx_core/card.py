@@ -129,6 +129,19 @@ class Training(Frozen):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
+class Origin(Frozen):
+    """Where a network came from that segx did not train."""
+
+    source: str
+    """What was exported: "torchvision:lraspp_mobilenet_v3_large", "hf:owner/name", or the name of an ONNX file."""
+    revision: str = ""
+    """Which version of it: the name of the weights, or a commit of the repository."""
+    licence: str = ""
+    """What is known of the licence of the weights, in words."""
+    notes: tuple[str, ...] = ()
+    """What a user of the weights should know, each a full sentence."""
+
+
 class Measurement(Frozen):
     """One measured row: this or a sister file on one machine with one provider."""
 
@@ -172,6 +185,7 @@ class Card(Frozen):
     session: Session = Session()
     vocabulary: OpenVocabulary | None = None
     training: Training | None = None
+    origin: Origin | None = None
     measurements: tuple[Measurement, ...] = ()
     gate: Gate = Gate()
 

@@ -240,12 +240,7 @@ class Predictor:
 
     def _outputs(self, batch: UInt8, spec: OutputSpec) -> Iterator[Tensor]:
         """One output picture by picture: (K, h, w) float32 scores or (h, w) integers, at the graph's own size."""
-        rule = self.card.size
-        if rule.height is not None and rule.width is not None:
-            fitted = [geometry.fit(picture, rule.height, rule.width)[0] for picture in batch]
-            batch = np.stack(fitted)
-        elif rule.kind == "multiple":
-            batch = geometry.pad(batch, rule.multiple)
+        batch = thirdparty.bring(batch, self.card.size)
         step = self._batch_size or len(batch)
         for start in range(0, len(batch), step):
             part = batch[start : start + step]

@@ -1,7 +1,7 @@
 """The arithmetic a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax.
 
 A native segx file does all of it inside its graph and needs none of this. Arrays in, arrays out: knows nothing of
-ONNX Runtime. Sizes are geometry.py's business.
+ONNX Runtime. How pixels are resampled is geometry.py's business.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.card import InputSpec, OutputSpec
+from segx_core import geometry
+from segx_core.card import InputSpec, OutputSpec, SizeRule
 from segx_core.geometry import bilinear_plane
 from segx_core.runner import ClassMap, Tensor, UInt8
 
 Float32 = NDArray[np.float32]
+
+
+def bring(batch: UInt8, rule: SizeRule) -> UInt8:
+    """(N, H, W, 3) pictures at the size a graph takes: resized to a fixed one, or padded to a multiple."""
+    if rule.height is not None and rule.width is not None:
+        return np.stack([geometry.fit(picture, rule.height, rule.width)[0] for picture in batch])
+    return geometry.pad(batch, rule.multiple) if rule.kind == "multiple" else batch
 
 
 def prepare(batch: UInt8, spec: InputSpec) -> Tensor:

@@ -31,23 +31,29 @@ _CLEARLY = 0.98  # `auto` prefers another file to fp32 only if it takes less tha
 
 
 def compress(
-    reference: Candidate, parity: Parity, run: Path, settings: ExportSettings, dataset: Dataset | None
+    reference: Candidate,
+    parity: Parity,
+    run: Path,
+    settings: ExportSettings,
+    dataset: Dataset | None,
+    stem: str = "model",
 ) -> ExportReport:
-    """Write `run`/model.fp32.onnx and the file that was asked for.
+    """Write `run`/`stem`.fp32.onnx and the file that was asked for.
 
     Args:
         reference: the float32 deploy model with its card.
-        parity: how it compared with torch, for the report.
+        parity: how it compared with torch, or with the file it was made of; for the report.
         run: folder for the files.
         settings: what was asked for.
         dataset: to calibrate and judge on; None only where `settings` need neither.
+        stem: what names of files begin with.
 
     Raises:
         ExportRejectedError: every candidate lost too much; the first one stands on the disk, marked rejected.
         DataError, SetupError: as `export_run`.
     """
     model = reference.model
-    reference_path = run / REFERENCE
+    reference_path = run / f"{stem}.fp32.onnx"
     write_model(model, reference.card, reference_path)  # stands even if a later step fails
     files = [describe("fp32", reference, Gate(status="reference" if settings.gate else "ungated"))]
     built: dict[str, Candidate] = {"fp32": reference}
@@ -74,7 +80,7 @@ def compress(
             if any(file.gate.status != "rejected" for file in found[1:]):
                 break
     kept = _choose(files, settings)
-    path = settings.out or run / f"model.{kept.precision}.onnx"
+    path = settings.out or run / f"{stem}.{kept.precision}.onnx"
     files = _write(files, built, kept, path, reference_path)
     page = page_path(path) if settings.gate else None
     report = ExportReport(kept.precision, path, tuple(files), parity, machine.describe(), tuple(notes), page)

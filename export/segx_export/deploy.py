@@ -21,7 +21,7 @@ from segx_export.probe import Plane
 from segx_export.quiet import quiet
 from segx_export.shapes import fix_shapes
 from segx_export.simplify import simplify
-from segx_export.sizes import fix_factors
+from segx_export.sizes import fix_factors, probes
 
 Outputs = Literal["classmap", "probabilities"]
 OPSET = 20
@@ -52,13 +52,16 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
     """The float32 deploy graph of a network in eval mode, simplified, checked.
 
     Args:
-        network: as DeployGraph's, with `num_classes` and `size_multiple`.
+        network: as DeployGraph's, with `num_classes` and `size_multiple`; with `fixed_size` (height, width) where it
+            takes one size only.
         outputs: "classmap" alone, or "probabilities" as well.
         opset: ONNX operator set.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
-    traced = fix_factors(_trace(network.eval(), multiple, opset), multiple)
-    model = fix_shapes(simplify(traced), Plane(multiple=multiple))
+    fixed = fixed_size(network)
+    model = simplify(fix_factors(_trace(network.eval(), multiple, fixed, opset), probes(multiple, fixed)))
+    if fixed is None:
+        model = fix_shapes(model, Plane(multiple=multiple))
     model.graph.name = "segx"
     model.producer_name = "segx"
     graph = model.graph
@@ -66,12 +69,18 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
     _rename(model, graph.output[0].name, LOGITS)
     if multiple > 1:
         _pad_before_network(model, multiple)
-    _finish(model, classes, outputs, cropped=multiple > 1)
+    _finish(model, classes, outputs, fixed or ("H", "W"), cropped=multiple > 1)
     onnxgraph.sort_nodes(graph)
     onnxgraph.remove_dead(graph)
     onnxgraph.name_nodes(graph)
     onnxgraph.check(model)
     return model
+
+
+def fixed_size(network: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of a network that takes one size only."""
+    size: tuple[int, int] | None = getattr(network, "fixed_size", None)
+    return size
 
 
 def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
@@ -106,16 +115,16 @@ class _Nhwc(nn.Module):
         return cast(Tensor, self.network(image.permute(0, 3, 1, 2)))
 
 
-def _trace(network: nn.Module, multiple: int, opset: int) -> ModelProto:
-    """(N, m*h, m*w, 3) uint8 -> (N, K, m*h, m*w) float32 logits; N, h and w are free."""
+def _trace(network: nn.Module, multiple: int, fixed: tuple[int, int] | None, opset: int) -> ModelProto:
+    """(N, m*h, m*w, 3) uint8 -> (N, K, m*h, m*w) float32 logits; N is free, and h and w are unless `fixed`."""
     batch, rows, columns = (torch.export.Dim(name) for name in ("N", "h", "w"))
     sides = (rows, columns) if multiple == 1 else (multiple * rows, multiple * columns)
+    free = {0: batch} if fixed else {0: batch, 1: sides[0], 2: sides[1]}
     # Sizes unlike each other and unlike 0 and 1, which torch would take for constants.
-    example = torch.zeros(2, multiple * max(2, 64 // multiple), multiple * max(3, 96 // multiple), 3, dtype=torch.uint8)
+    size = fixed or (multiple * max(2, 64 // multiple), multiple * max(3, 96 // multiple))
+    example = torch.zeros(2, *size, 3, dtype=torch.uint8)
     with quiet(), torch.no_grad():
-        program = torch.export.export(
-            _Nhwc(network).eval(), (example,), dynamic_shapes=({0: batch, 1: sides[0], 2: sides[1]},), strict=False
-        )
+        program = torch.export.export(_Nhwc(network).eval(), (example,), dynamic_shapes=(free,), strict=False)
         exported = torch.onnx.export(
             program, dynamo=True, input_names=["image"], output_names=["logits"], opset_version=opset, verbose=False
         )
@@ -182,7 +191,9 @@ def _ask_padded_shape(model: ModelProto, node: NodeProto) -> None:
     graph.node.remove(node)
 
 
-def _finish(model: ModelProto, classes: int, outputs: Outputs, *, cropped: bool) -> None:
+def _finish(
+    model: ModelProto, classes: int, outputs: Outputs, sides: tuple[int | str, int | str], *, cropped: bool
+) -> None:
     """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax."""
     graph = model.graph
     kind = TensorProto.UINT8 if classes <= 256 else TensorProto.UINT16
@@ -194,15 +205,15 @@ def _finish(model: ModelProto, classes: int, outputs: Outputs, *, cropped: bool)
     )
     if cropped:
         graph.node.append(_crop(model, "classmap_padded", "classmap", (1, 2)))
-    made = [helper.make_tensor_value_info("classmap", kind, ["N", "H", "W"])]
+    made = [helper.make_tensor_value_info("classmap", kind, ["N", *sides])]
     if outputs == "probabilities":
         target = "probabilities_padded" if cropped else "probabilities"
         graph.node.append(helper.make_node("Softmax", [LOGITS], [target], axis=1))
         if cropped:
             graph.node.append(_crop(model, target, "probabilities", (2, 3)))
-        made.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes, "H", "W"]))
+        made.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes, *sides]))
     del graph.input[:], graph.output[:]
-    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *sides, 3]))
     graph.output.extend(made)
 
 

@@ -17,7 +17,7 @@ from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
 from segx_core.errors import GateError
-from segx_export.deploy import LOGITS, DeployGraph
+from segx_export.deploy import LOGITS, DeployGraph, fixed_size
 
 TIE = 1e-3
 """Top-2 logit margin, relative to the spread of the logits where that is above 1, under which a class may flip."""
@@ -65,11 +65,12 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     session = onnxruntime.InferenceSession(with_logits(model).SerializeToString(), providers=["CPUExecutionProvider"])
     graph = DeployGraph(network).eval()
     random = np.random.default_rng(seed)
-    shapes = shapes_for(int(cast(Any, network).size_multiple))
+    fixed = fixed_size(network)
+    shapes = ((1, *fixed), (2, *fixed)) if fixed else shapes_for(int(cast(Any, network).size_multiple))
     worst = flips = 0.0
     same = total = 0
     for shape in shapes:
-        picture = _picture(random, shape)
+        picture = random_picture(random, shape)
         with torch.inference_mode():
             logits = network(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
             classmap = graph(torch.from_numpy(picture))[0].numpy()
@@ -93,7 +94,7 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
     return Parity(shapes, worst, same / total, flips)
 
 
-def _picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def random_picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Smooth noise with texture: plain noise looks alike to a network everywhere."""
     n, height, width = shape
     coarse = random.integers(0, 256, (n, height // 16 + 1, width // 16 + 1, 3))
