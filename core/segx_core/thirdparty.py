@@ -1,4 +1,4 @@
-"""The arithmetic a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax.
+"""What a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax or thresholds.
 
 A native segx file does all of it inside its graph and needs none of this. Arrays in, arrays out: knows nothing of
 ONNX Runtime. Sizes are geometry.py's business.
@@ -6,9 +6,12 @@ ONNX Runtime. Sizes are geometry.py's business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from segx_core import bits
 from segx_core.card import InputSpec, OutputSpec
 from segx_core.geometry import bilinear_plane
 from segx_core.runner import ClassMap, Tensor, UInt8
@@ -82,6 +85,30 @@ def best_class(scores: Float32, height: int, width: int) -> ClassMap:
         np.copyto(best, full, where=better)
         index[better] = number
     return index
+
+
+def classes_above(scores: Float32, cuts: Sequence[float], height: int, width: int) -> ClassMap:
+    """Upsamples and compares, class by class: the bit field of the classes that are there.
+
+    Args:
+        scores: (K, h, w) float32 logits or probabilities.
+        cuts: what the score of each class must be above.
+        height: rows of the map.
+        width: columns of the map.
+
+    Returns:
+        (height, width) bit fields, bit k for class k.
+    """
+    planes = zip(scores, cuts, strict=True)
+    return bits.pack(np.stack([bilinear_plane(plane, height, width) > cut for plane, cut in planes]))
+
+
+def sigmoid(logits: Float32) -> Float32:
+    """Logits -> probabilities, each for itself."""
+    # exp overflows to infinity for very low logits, and 1 / (1 + infinity) is the right 0.
+    with np.errstate(over="ignore"):
+        result: Float32 = 1 / (1 + np.exp(-logits))
+    return result
 
 
 def softmax(logits: Float32) -> Float32:

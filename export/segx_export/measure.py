@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.confusion import confusion, miou
+from segx_core.confusion import miou
 from segx_core.datasets import Dataset, Sample
+from segx_core.meaning import meaning
 from segx_core.progress import track
 from segx_core.runner import Runner, UInt8
 
@@ -24,9 +25,9 @@ class Quality:
 
     images: int
     matrices: tuple[NDArray[np.int64], ...]
-    """(K, K) int64 each, rows = target."""
+    """(K, K) int64 each, rows = target; (K, 2, 2) of multilabel data."""
     agreement: tuple[float, ...]
-    """Share of pixels, ignored ones included, with the class of the first runner, 0-1."""
+    """Share of pixels, ignored ones included, with the value of the first runner, 0-1."""
 
     @property
     def miou(self) -> tuple[float, ...]:
@@ -44,7 +45,8 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
         what: for the progress line, "comparing fp32 and int8".
     """
     classes = len(dataset.classes)
-    matrices = [np.zeros((classes, classes), np.int64) for _ in runners]
+    reader = meaning(dataset.task)
+    matrices = [reader.no_counts(classes) for _ in runners]
     same = [0 for _ in runners]
     pixels = 0
     for sample in track(samples, what, unit="pictures"):
@@ -52,7 +54,7 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
         maps = [runner.run(picture[None])[0] for runner in runners]
         pixels += target.size
         for index, classmap in enumerate(maps):
-            matrices[index] += confusion(target, classmap, classes, dataset.ignore_index)
+            matrices[index] += reader.count(target, classmap, classes, dataset.ignore_index)
             same[index] += int((classmap == maps[0]).sum())
     return Quality(len(samples), tuple(matrices), tuple(count / pixels for count in same))
 

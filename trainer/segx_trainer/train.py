@@ -142,7 +142,9 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     data = open_dataset(config.data)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index).to(arithmetic.device)
+    if "loss" not in config.model_fields_set:
+        config = config.model_copy(update={"loss": losses.usual(data.task)})
+    objective = losses.build(config.loss, len(data.classes), data.ignore_index, task=data.task).to(arithmetic.device)
 
     random.seed(config.seed)
     np.random.seed(config.seed)  # for libraries that draw from the global generator
@@ -202,7 +204,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
     window = Window()
     if ended := _reached(config, state):  # a resumed run that was over already
         return ended
-    for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64
+    for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64 indices or bit fields
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
@@ -237,7 +239,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
                 card = describe(job.run.resolve().name, config, job.data, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
-            plots.draw_preview(job.run / "preview.png", network, job.held_out, job.data.palette, device)
+            plots.draw_preview(job.run / "preview.png", network, job.held_out, device)
             window.restart()
         done = _reached(config, state) or ("interrupted" if stop.requested and not last else None)
         if done or saving:
