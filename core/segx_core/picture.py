@@ -119,7 +119,7 @@ def encode_mask(classmap: ClassMap, palette: Palette) -> bytes:
 
 
 def encode_png(rgb: UInt8) -> bytes:
-    """(H, W, 3) uint8 RGB -> PNG bytes."""
+    """(H, W, 3) uint8 RGB, or (H, W) grey -> PNG bytes."""
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(out, "PNG", compress_level=1)
     return out.getvalue()
