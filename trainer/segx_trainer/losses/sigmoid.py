@@ -98,10 +98,10 @@ class SigmoidFocal(SigmoidLoss):
         """See Loss.forward; the target is int64 bit fields."""
         scores, truth, valid = self.planes(logits, target)
         entropy = functional.binary_cross_entropy_with_logits(scores, truth, reduction="none")  # -log p_t
-        # 1 - p_t is the sigmoid of the logit that speaks against the truth, without the rounding of 1 - exp(-entropy).
-        doubt = torch.sigmoid(scores * (1 - 2 * truth))
+        # (1 - p_t)^gamma through its logarithm: a power of 0 has no finite gradient where gamma is below 1.
+        doubt = torch.exp(self.gamma * functional.logsigmoid(scores * (1 - 2 * truth)))
         share = self.alpha * truth + (1 - self.alpha) * (1 - truth)
-        return self.mean(share * doubt.pow(self.gamma) * entropy, valid)
+        return self.mean(share * doubt * entropy, valid)
 
 
 class SigmoidDice(SigmoidLoss):
