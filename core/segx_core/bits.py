@@ -46,7 +46,8 @@ def pack(planes: Bools) -> ClassMap:
 
 def plane(fields: NDArray[Any], index: int) -> Bools:
     """Where the bit of one class is set: (...) bit fields -> (...) bool."""
-    return (fields & fields.dtype.type(1 << index)) != 0
+    there: Bools = (fields & fields.dtype.type(1 << index)) != 0
+    return there
 
 
 def unpack(fields: NDArray[Any], num_classes: int) -> Bools:
@@ -54,9 +55,7 @@ def unpack(fields: NDArray[Any], num_classes: int) -> Bools:
     return np.stack([plane(fields, index) for index in range(num_classes)])
 
 
-def confusion(
-    target: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore_index: int
-) -> NDArray[np.int64]:
+def confusion(target: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore_index: int) -> NDArray[np.int64]:
     """Count, class by class, how often it was there and how often it was found.
 
     Args:
@@ -131,4 +130,5 @@ def colors(palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
     fields = np.arange(1 << len(palette), dtype=np.uint32)
     there = unpack(fields, len(palette)).T.astype(np.float64)  # (2^K, K)
     mean = there @ np.asarray(palette, np.float64) / np.maximum(there.sum(axis=1, keepdims=True), 1)
-    return np.floor(mean + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.floor(mean + 0.5).astype(np.uint8)
+    return rounded

@@ -1,6 +1,7 @@
 """Further scores of a confusion matrix: accuracies, Dice, frequency-weighted IoU. IoU itself is in confusion.py.
 
-All take a matrix as `confusion.tallies` does, rows = target, and return fractions in 0..1 as float64; NaN means "not defined here".
+All take a matrix as `confusion.tallies` does, rows = target, and return fractions in 0..1 as float64; NaN means "not
+defined here".
 """
 
 from __future__ import annotations

@@ -107,8 +107,7 @@ def sigmoid(logits: Float32) -> Float32:
     """Logits -> probabilities, each for itself."""
     # exp overflows to infinity for very low logits, and 1 / (1 + infinity) is the right 0.
     with np.errstate(over="ignore"):
-        result: Float32 = 1 / (1 + np.exp(-logits))
-    return result
+        return np.divide(1, 1 + np.exp(-logits), dtype=np.float32)
 
 
 def softmax(logits: Float32) -> Float32:

@@ -79,7 +79,7 @@ class Pngs:
 
 
 class Masks:
-    """`<stem>/<class>.png`: black-and-white, one for every class of the model, found or not; as data sets store them."""
+    """`<stem>/<class>.png`: black-and-white, one for every class, found or not; as multilabel data sets store them."""
 
     def __init__(self, card: Card, out: Path) -> None:
         for name in card.classes:

@@ -1,7 +1,8 @@
 """Every score that one confusion matrix gives. Counting and most scores are core's, shared with training and export.
 
-All functions take an int64 matrix with rows = target, (K, K) or of a multilabel model (K, 2, 2), and give fractions as float64. A class that is in neither
-target nor prediction has no score (NaN) and no part in any mean. Knows nothing of files, models or pictures.
+All functions take an int64 matrix with rows = target, (K, K) or of a multilabel model (K, 2, 2), and give fractions as
+float64. A class that is in neither target nor prediction has no score (NaN) and no part in any mean. Knows nothing of
+files, models or pictures.
 """
 
 from __future__ import annotations

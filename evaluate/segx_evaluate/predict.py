@@ -55,7 +55,8 @@ def predict_files(
         model: usually a Predictor.
         inputs: pictures, videos, and folders, which are searched below and mirrored in `out`.
         out: the folder to write to, made if absent: `<stem>.png` for "png", `<stem>/<class>.png` for "masks",
-            `<stem>.json` for "polygons", one `predictions.json` for "coco", `<stem>.mp4` for a video (overlaid, without its sound, in any format).
+            `<stem>.json` for "polygons", one `predictions.json` for "coco", `<stem>.mp4` for a video (overlaid, without
+            its sound, in any format).
         overlay: also write `overlay/<stem>.png`, the picture with its classes laid over it.
         format: the form of the answers for pictures: png, masks, coco or polygons.
         opacity: of overlays, 0..1.

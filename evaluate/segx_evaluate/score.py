@@ -60,6 +60,8 @@ class Score:
         truth[:, target == self._ignore_index] = _IGNORED
         guess = bits.unpack(prediction, self._num_classes)
         each = zip(truth, guess, strict=True)
-        self.boundary.append(np.array([boundary_f1(one, other.astype(np.uint8), 2, _IGNORED)[1] for one, other in each]))
+        self.boundary.append(
+            np.array([boundary_f1(one, other.astype(np.uint8), 2, _IGNORED)[1] for one, other in each])
+        )
         if probabilities is not None and self.calibration is not None:
             self.calibration.add(np.stack([1 - probabilities, probabilities]), truth, _IGNORED)  # (2, K, H, W)

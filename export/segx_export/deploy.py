@@ -2,8 +2,9 @@
 
 torch traces only the network, at sizes that are multiples of its own multiple, where its padding vanishes: the
 symbolic sizes stay simple, which makes tracing fast and the graph small. Padding, argmax and cropping are then put
-around it here, in ONNX; labels.py has what a multilabel model does instead of argmax. The map is cropped, not the logits: the same pixels for a fraction of the copying. It
-knows nothing of precision or quality; parity.py compares what comes out with `DeployGraph`, at odd sizes too.
+around it here, in ONNX; labels.py has what a multilabel model does instead of argmax. The map is cropped, not the
+logits: the same pixels for a fraction of the copying. It knows nothing of precision or quality; parity.py compares what
+comes out with `DeployGraph`, at odd sizes too.
 """
 
 from __future__ import annotations
@@ -207,9 +208,7 @@ def _ask_padded_size(model: ModelProto, node: NodeProto, padded: str) -> None:
     graph.node.remove(node)
 
 
-def _finish(
-    model: ModelProto, classes: int, outputs: Outputs, thresholds: Sequence[float], *, cropped: bool
-) -> None:
+def _finish(model: ModelProto, classes: int, outputs: Outputs, thresholds: Sequence[float], *, cropped: bool) -> None:
     """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax.
 
     Of a multilabel network thresholds and sigmoid instead.

@@ -22,7 +22,8 @@ from segx_core.errors import GateError
 from segx_export.deploy import LOGITS, DeployGraph, map_name
 
 TIE = 1e-3
-"""Margin of the decision (top-2 logits, or of a multilabel class the distance of its logit to the threshold's), relative to the spread of the logits where that is above 1, under which a class may flip."""
+"""Margin of a decision, relative to the spread of the logits where that is above 1, under which it may flip: between the
+two best logits, and in a multilabel model between a class's logit and its threshold."""
 CLOSE = 1e-3
 """Largest allowed difference of logits, relative in the same way."""
 
@@ -38,7 +39,7 @@ class Parity:
     agreement: float
     """Share of pixels with the same class, 0-1."""
     widest_flip: float
-    """Largest top-2 margin in torch (relative, as above) among pixels whose class differs; 0 where none does."""
+    """Largest margin in torch (relative, as above) among pixels whose class differs; 0 where none does."""
 
 
 def shapes_for(multiple: int) -> tuple[tuple[int, int, int], ...]:
@@ -108,7 +109,7 @@ def _margins(logits: NDArray[Any], changed: NDArray[Any], thresholds: Sequence[f
         return np.asarray(top[:, 1] - top[:, 0])
     cuts = np.array([bits.cut(one) for one in thresholds]).reshape(1, -1, 1, 1)
     flipped = np.moveaxis(bits.unpack(changed, len(thresholds)), 0, 1)
-    return np.where(flipped, np.abs(logits - cuts), 0).max(axis=1)
+    return np.asarray(np.where(flipped, np.abs(logits - cuts), 0).max(axis=1))
 
 
 def _picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

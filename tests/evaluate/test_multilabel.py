@@ -124,17 +124,17 @@ def test_every_score_is_that_of_each_class_alone(model, data):
 
 
 def test_data_of_the_other_task_and_other_classes_are_refused(model, data, make_data, load, tmp_path):
-    with pytest.raises(DataError, match="multilabel masks in .* multiclass ones"):
+    with pytest.raises(DataError, match=r"multilabel masks in .* multiclass ones"):
         evaluate(model, make_data(2), "val")
-    with pytest.raises(DataError, match="multiclass masks in .* multilabel ones"):
+    with pytest.raises(DataError, match=r"multiclass masks in .* multilabel ones"):
         evaluate(load(), data, "all")
     other = Predictor.load(write(tmp_path / "o.onnx", ("shape", "disc", "square")), provider="cpu")
-    with pytest.raises(DataError, match="another order"):
+    with pytest.raises(DataError, match=r"another order"):
         evaluate(other, data, "all")
 
 
 def test_a_score_of_bits_that_are_no_class_is_refused():
-    with pytest.raises(DataError, match="predicted values with the bits 0..2 alone"):
+    with pytest.raises(DataError, match=r"predicted values with the bits 0\.\.2 alone"):
         Score(3, 8, "multilabel").add(np.zeros((2, 2), np.uint8), np.full((2, 2), 8, np.uint8))
 
 
@@ -185,5 +185,5 @@ def test_masks_of_a_multiclass_model_are_its_classes_apart(load, data, tmp_path)
 
 def test_names_that_are_no_file_names_have_no_masks(load, data, tmp_path):
     model = load(classes=("a/b", "c", "d"))
-    with pytest.raises(ConfigError, match="'a/b'"):
+    with pytest.raises(ConfigError, match=r"'a/b'"):
         predict_files(model, [data.split("all")[0].image], tmp_path / "out", format="masks")

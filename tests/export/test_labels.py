@@ -81,7 +81,7 @@ def test_every_bit_has_its_place(make, classes, kind):
 
 def test_a_wrong_threshold_does_not_pass_parity(graph, several):
     assert check_parity(several, graph, thresholds=THRESHOLDS).agreement > 0.999
-    with pytest.raises(GateError, match="only ties to flip"):
+    with pytest.raises(GateError, match=r"only ties to flip"):
         check_parity(several, graph, thresholds=(0.1, 0.5, 0.55))
 
 
@@ -120,7 +120,9 @@ def test_quantized_files_are_judged_by_what_each_class_lost(several, graph, card
             "ignore_index": 8,
         }
     )
-    settings = ExportSettings(quantize=True, outputs="probabilities", max_drop=100, provider="cpu", data=str(overlapping))
+    settings = ExportSettings(
+        quantize=True, outputs="probabilities", max_drop=100, provider="cpu", data=str(overlapping)
+    )
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     dataset = open_data(described, settings)

@@ -150,9 +150,9 @@ def test_what_does_not_fit_is_refused(expression: str, task: str, message: str) 
 
 def test_soft_targets_and_other_shapes_are_our_own_bugs() -> None:
     z, y = example()
-    with pytest.raises(ValueError, match="bit fields as int64"):
+    with pytest.raises(ValueError, match=r"bit fields as int64"):
         build("bce")(z, torch.zeros_like(z))
-    with pytest.raises(ValueError, match="expected logits"):
+    with pytest.raises(ValueError, match=r"expected logits"):
         build("bce")(z, y[:1])
 
 

@@ -99,7 +99,8 @@ def _from_folder(folder: Path, classes: tuple[str, ...]) -> tuple[NDArray[Any], 
     for name, plane in planes.items():
         if plane.shape != first.shape:
             raise DataError(
-                f"masks of one size in {folder}", f"{first.shape} and {plane.shape} in {found[name].name} (height, width)"
+                f"masks of one size in {folder}",
+                f"{first.shape} and {plane.shape} in {found[name].name} (height, width)",
             )
     nowhere = np.zeros(first.shape, np.bool_)
     return bits.pack(np.stack([planes.get(name, nowhere) for name in classes])), planes.get(IGNORE, nowhere)

@@ -82,9 +82,9 @@ def test_coloured_masks_are_refused(folder, save):
     colour = np.zeros((2, 3, 3), np.uint8)
     colour[..., 0] = 255
     path = save(folder / "tree.png", colour)
-    with pytest.raises(DataError, match="black-and-white masks, one channel"):
+    with pytest.raises(DataError, match=r"black-and-white masks, one channel"):
         multilabel.read(folder, CLASSES, 4)
-    with pytest.raises(DataError, match="multilabel masks as bit fields"):
+    with pytest.raises(DataError, match=r"multilabel masks as bit fields"):
         multilabel.read(path, CLASSES, 4)
 
 
@@ -93,7 +93,7 @@ def test_masks_of_other_sizes_and_empty_folders_are_refused(folder, save, tmp_pa
     with pytest.raises(DataError, match=r"masks of one size"):
         multilabel.read(folder, CLASSES, 4)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="needs one black mask"):
+    with pytest.raises(DataError, match=r"needs one black mask"):
         multilabel.read(tmp_path / "empty", CLASSES, 4)
     save(folder / "tree.bmp", TREE)
     with pytest.raises(DataError, match=r"tree\.bmp and tree\.png"):
@@ -188,5 +188,5 @@ def test_colours_can_be_chosen(tmp_path, draw_overlapping):
 
 def test_a_folder_without_pictures_and_masks_is_refused(tmp_path):
     (tmp_path / "dataset.yaml").write_text("classes: [a]\nmasks: {encoding: multilabel}\n")
-    with pytest.raises(DataError, match="where masks.encoding is 'multilabel'"):
+    with pytest.raises(DataError, match=r"where masks.encoding is 'multilabel'"):
         open_dataset(tmp_path)

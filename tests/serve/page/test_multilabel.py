@@ -47,7 +47,7 @@ def pixels(kit: SimpleNamespace) -> Any:
 
 
 def blended(fields: Any, shown: tuple[int, ...] = (0, 1, 2)) -> Any:
-    """(H, W, 4) RGBA as the page should draw it: the mean of the colours shown, halves up; nothing where there is none."""
+    """(H, W, 4) RGBA as the page should draw it: the mean of the colours shown, halves up, or nothing."""
     out = np.zeros((*fields.shape, 4), np.uint8)
     for row, column in np.ndindex(fields.shape):
         mine = [PALETTE[index] for index in shown if fields[row, column] >> index & 1]
@@ -78,15 +78,11 @@ def test_classes_overlap_and_are_switched_each_for_itself(
     assert box is not None
     for value, words in ((7, "red + green + blue"), (5, "red + blue"), (0, "no class")):
         row, column = np.argwhere(fields == value)[0]
-        page.mouse.move(
-            box["x"] + (column + 0.5) * box["width"] / 40, box["y"] + (row + 0.5) * box["height"] / 30
-        )
+        page.mouse.move(box["x"] + (column + 0.5) * box["width"] / 40, box["y"] + (row + 0.5) * box["height"] / 30)
         page.wait_for_function("words => document.querySelector('#stage .under').textContent === words", arg=words)
 
 
-def test_a_picture_of_no_class_says_so(
-    kit: SimpleNamespace, serve: Any, page: Page, hand: SimpleNamespace
-) -> None:
+def test_a_picture_of_no_class_says_so(kit: SimpleNamespace, serve: Any, page: Page, hand: SimpleNamespace) -> None:
     running = serve({"channels": Channels()})
     page.goto(running.url)
     hand.choose(page, "a.png", kit.as_png(np.zeros((8, 9, 3), np.uint8)))
