@@ -22,8 +22,8 @@ from segx_core.errors import GateError
 from segx_export.deploy import LOGITS, DeployGraph, map_name
 
 TIE = 1e-3
-"""Margin of a decision, relative to the spread of the logits where that is above 1, under which it may flip: between the
-two best logits, and in a multilabel model between a class's logit and its threshold."""
+"""Margin of a decision, relative to the spread of the logits where that is above 1, under which it may flip: between
+the two best logits, and in a multilabel model between a class's logit and its threshold."""
 CLOSE = 1e-3
 """Largest allowed difference of logits, relative in the same way."""
 
