@@ -13,6 +13,7 @@ import torch
 from segx_core.confusion import miou
 from segx_core.datasets import open_dataset
 from segx_core.errors import ConfigError
+from segx_trainer import augment
 from segx_trainer.checkpoint import load_run
 from segx_trainer.loading import Pictures, Plan, train_loader
 from segx_trainer.train import resumed_config, train
@@ -63,3 +64,17 @@ def test_a_softmax_loss_asked_for_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match="a loss of multilabel data"):
         train(make_config(data=str(data), loss="0.5*ce"), tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_sixteen_labels_and_ignored_pixels_survive_augmentation() -> None:
+    ignored, every = 1 << 16, (1 << 16) - 1
+    mask = torch.randint(0, 1 << 16, (40, 50), generator=torch.Generator().manual_seed(0))
+    mask[0, 0] = every
+    image = torch.zeros((3, 40, 50), dtype=torch.uint8)
+    torch.manual_seed(1)
+    seen: set[int] = set()
+    for _ in range(4):
+        _, moved = augment.apply(augment.preset("light", (64, 64), ignored), image, mask)
+        seen |= set(moved.unique().tolist())
+    assert ignored in seen  # the crop is larger than the picture
+    assert seen - {ignored} <= set(mask.unique().tolist())

@@ -190,3 +190,10 @@ def test_a_folder_without_pictures_and_masks_is_refused(tmp_path):
     (tmp_path / "dataset.yaml").write_text("classes: [a]\nmasks: {encoding: multilabel}\n")
     with pytest.raises(DataError, match=r"where masks.encoding is 'multilabel'"):
         open_dataset(tmp_path)
+
+
+def test_without_a_description_the_folders_are_recognised_and_the_way_is_told(tmp_path, draw_overlapping):
+    root = draw_overlapping(tmp_path / "d", 2)
+    (root / "dataset.yaml").unlink()
+    with pytest.raises(DataError, match=r"masks: {encoding: multilabel}"):
+        open_dataset(root)
