@@ -107,7 +107,8 @@ def sigmoid(logits: Float32) -> Float32:
     """Logits -> probabilities, each for itself."""
     # exp overflows to infinity for very low logits, and 1 / (1 + infinity) is the right 0.
     with np.errstate(over="ignore"):
-        return np.divide(1, 1 + np.exp(-logits), dtype=np.float32)
+        likely: Float32 = np.divide(1, 1 + np.exp(-logits), dtype=np.float32)
+    return likely
 
 
 def softmax(logits: Float32) -> Float32:
