@@ -84,10 +84,10 @@ class Predictor:
     def describe(self) -> str:
         """One line for logs and people."""
         card = self.card
-        several = "overlapping " if card.task == "multilabel" else ""
+        kind = "overlapping classes" if card.task == "multilabel" else "classes"
         size = f"{card.size.height}x{card.size.width}" if card.size.kind == "fixed" else card.size.kind
         return (
-            f"{self.path.name}: {len(card.classes)} {several}classes, {card.precision}, {self.size_bytes / 1e6:.1f} MB, "
+            f"{self.path.name}: {len(card.classes)} {kind}, {card.precision}, {self.size_bytes / 1e6:.1f} MB, "
             f"size {size}, on {self.provider}"
         )
 
