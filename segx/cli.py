@@ -50,7 +50,9 @@ def train(
     encoder_weights: Annotated[
         str | None, typer.Option(help="imagenet, none, or a state dict file.", show_default="imagenet")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce, multilabel: bce")
+    ] = None,
     augment: Annotated[str | None, typer.Option(help="none, light or strong.", show_default="light")] = None,
     size: Annotated[str | None, typer.Option(help="Training crop HxW.", show_default="what fits, 512 at most")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="50")] = None,
@@ -115,7 +117,7 @@ def export(
     ] = None,
     max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not measure quality; the file says so.")] = False,
-    outputs: Annotated[str, typer.Option(help="classmap or probabilities.")] = "classmap",
+    outputs: Annotated[str, typer.Option(help="classmap, or probabilities as well.")] = "classmap",
     prune: Annotated[
         float | None, typer.Option(help="First remove this share of the multiply-adds, and train again: 0.5 is half.")
     ] = None,
@@ -288,7 +290,7 @@ def predict(
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders or videos.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write blended pictures to OUT/overlay.")] = False,
-    format: Annotated[str, typer.Option(help="png, coco or polygons.")] = "png",
+    format: Annotated[str, typer.Option(help="png, masks, coco or polygons.")] = "png",
     provider: Provider = "auto",
     card: CardFile = None,
 ) -> None:

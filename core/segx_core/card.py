@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA = 1
 METADATA_KEY = "segx.card"
+MOST_LABELS = 16
+"""Classes of a multilabel model: what fits into a 16-bit PNG and the tensors that are served."""
 
 Precision = Literal["fp32", "fp16", "w8", "int8", "int8-trt"]
 Color = Annotated[tuple[int, int, int], Field(description="RGB, each 0-255")]
 Axis = int | str
+Task = Literal["multiclass", "multilabel"]
+"""One class a pixel, or any number of them."""
 
 
 class Frozen(BaseModel):
@@ -67,13 +71,19 @@ class OutputSpec(Frozen):
     """One output of the graph."""
 
     name: str
-    kind: Literal["classmap", "logits", "probabilities", "state", "embedding"] = "classmap"
+    kind: Literal["classmap", "labels", "logits", "probabilities", "state", "embedding"] = "classmap"
+    """classmap: class indices. labels: bit fields of a multilabel model, bit k for class k."""
     dtype: Literal["uint8", "uint16", "int32", "int64", "float16", "float32"] = "uint8"
     shape: tuple[Axis, ...] = ("N", "H", "W")
     layout: Literal["NHWC", "NCHW"] | None = None
-    """Axis order of logits and probabilities; None for a class map."""
+    """Axis order of logits and probabilities; None for a map."""
     stride: int = Field(default=1, ge=1)
     """Input pixels per output pixel along one side."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is the decided map itself, (N, H, W) integers, and no scores."""
+        return self.kind in ("classmap", "labels")
 
 
 class SizeRule(Frozen):
@@ -169,11 +179,17 @@ class Gate(Frozen):
     """Why it was rejected; empty otherwise."""
 
 
+_DECIDING = {"multiclass": ("classmap", "probabilities", "logits"), "multilabel": ("labels", "probabilities", "logits")}
+
+
 class Card(Frozen):
     """Everything a stranger must know to run, judge and trace one model file."""
 
     schema_version: int = SCHEMA
     name: str
+    task: Task = "multiclass"
+    thresholds: tuple[float, ...] = ()
+    """Multilabel only: the probability above which each class is there."""
     classes: tuple[str, ...] = Field(min_length=1)
     palette: tuple[Color, ...]
     ignore_index: int = Field(default=255, ge=0)
@@ -203,9 +219,21 @@ class Card(Frozen):
             raise ValueError(f"ignore index {self.ignore_index} is also the class '{self.classes[self.ignore_index]}'")
         if sum(spec.kind == "image" for spec in self.inputs) != 1:
             raise ValueError("exactly one input of kind 'image' is needed")
-        if not any(spec.kind in ("classmap", "logits", "probabilities") for spec in self.outputs):
-            raise ValueError("one output must be a classmap, logits or probabilities")
+        if not any(spec.kind in _DECIDING[self.task] for spec in self.outputs):
+            raise ValueError(f"one output of a {self.task} model must be {' or '.join(_DECIDING[self.task])}")
+        if self.task == "multilabel":
+            self._several_labels()
+        elif self.thresholds:
+            raise ValueError("thresholds make no sense for a multiclass model, whose best class wins")
         return self
+
+    def _several_labels(self) -> None:
+        if len(self.classes) > MOST_LABELS:
+            raise ValueError(f"a multilabel model has at most {MOST_LABELS} classes, not {len(self.classes)}")
+        if len(self.thresholds) != len(self.classes):
+            raise ValueError(f"thresholds has {len(self.thresholds)} values for {len(self.classes)} classes")
+        if not all(0 < value < 1 for value in self.thresholds):
+            raise ValueError("every threshold must lie between 0 and 1")
 
     @property
     def image(self) -> InputSpec:
@@ -214,6 +242,6 @@ class Card(Frozen):
 
     @property
     def prediction(self) -> OutputSpec:
-        """The output the class map comes from: a classmap where there is one, else logits or probabilities."""
-        order = {"classmap": 0, "probabilities": 1, "logits": 2}
-        return min((spec for spec in self.outputs if spec.kind in order), key=lambda spec: order[spec.kind])
+        """The output the map comes from: the map itself where there is one, else probabilities or logits."""
+        order = _DECIDING[self.task]
+        return min((spec for spec in self.outputs if spec.kind in order), key=lambda spec: order.index(spec.kind))

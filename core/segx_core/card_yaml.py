@@ -9,7 +9,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from segx_core.card import Axis, Card, Color, Frozen, InputSpec, Normalisation, OutputSpec, Session, SizeRule
+from segx_core import bits
+from segx_core.card import Axis, Card, Color, Frozen, InputSpec, Normalisation, OutputSpec, Session, SizeRule, Task
 from segx_core.errors import CardError, near
 from segx_core.palette import default_palette
 
@@ -56,7 +57,7 @@ class YamlOutput(Frozen):
     """The output the class map comes from."""
 
     name: str
-    kind: Literal["logits", "probabilities", "classmap"] = "logits"
+    kind: Literal["logits", "probabilities", "classmap", "labels"] = "logits"
     layout: Literal["NHWC", "NCHW"] = "NCHW"
     stride: int = Field(default=1, ge=1)
     """Input pixels per output pixel along one side."""
@@ -65,6 +66,11 @@ class YamlOutput(Frozen):
 class YamlCard(Frozen):
     """A third-party card as the user writes it."""
 
+    task: Task = "multiclass"
+    """multilabel: a pixel may belong to several classes; logits are taken through a sigmoid each."""
+    threshold: float | tuple[float, ...] = 0.5
+    """Multilabel only: the probability above which a class is there, one for all or one a class."""
+
     input: YamlInput
     output: YamlOutput
     classes: tuple[str, ...] = Field(min_length=1)
@@ -72,6 +78,14 @@ class YamlCard(Frozen):
     ignore: int | None = Field(default=None, ge=0)
     name: str | None = None
     session: Session = Session()
+
+    @model_validator(mode="after")
+    def _of_one_task(self) -> Self:
+        if self.task == "multiclass" and "threshold" in self.model_fields_set:
+            raise ValueError("threshold is for task multilabel; of a multiclass model the best class wins")
+        if self.task == "multilabel" and self.ignore is not None:
+            raise ValueError("ignore is no part of a multilabel card: its ignored pixels have a bit of their own")
+        return self
 
     def full(self, name: str, source: str) -> Card:
         """The complete card.
@@ -88,12 +102,19 @@ class YamlCard(Frozen):
             if key not in self.classes:
                 raise CardError(f"palette keys in {source} to be classes", f"'{key}'", near(key, self.classes))
         filled = zip(self.classes, default_palette(len(self.classes)), strict=True)
-        many = len(self.classes) > 255
+        default = 65535 if len(self.classes) > 255 else 255
+        thresholds: tuple[float, ...] = ()
+        if self.task == "multilabel":
+            default = bits.ignored(len(self.classes))
+            one = self.threshold
+            thresholds = one if isinstance(one, tuple) else (one,) * len(self.classes)
         return Card(
             name=self.name or name,
             classes=self.classes,
             palette=tuple(self.palette.get(key, color) for key, color in filled),
-            ignore_index=self.ignore if self.ignore is not None else (65535 if many else 255),
+            ignore_index=self.ignore if self.ignore is not None else default,
+            task=self.task,
+            thresholds=thresholds,
             inputs=(self._input(),),
             outputs=(self._output(),),
             size=self._size(),
@@ -123,8 +144,8 @@ class YamlCard(Frozen):
     def _output(self) -> OutputSpec:
         given, count = self.output, len(self.classes)
         # No dtype: the YAML does not state one, and Predictor checks only what a card states.
-        if given.kind == "classmap":
-            return OutputSpec(name=given.name, kind="classmap", shape=("N", "h", "w"), stride=given.stride)
+        if given.kind in ("classmap", "labels"):
+            return OutputSpec(name=given.name, kind=given.kind, shape=("N", "h", "w"), stride=given.stride)
         shape: tuple[Axis, ...] = ("N", count, "h", "w") if given.layout == "NCHW" else ("N", "h", "w", count)
         return OutputSpec(name=given.name, kind=given.kind, shape=shape, layout=given.layout, stride=given.stride)
 

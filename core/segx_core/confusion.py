@@ -69,17 +69,31 @@ def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """Intersection over union of each class.
 
     Args:
-        matrix: (K, K) int64, rows = target.
+        matrix: as `tallies` takes it.
 
     Returns:
         (K,) float64 in 0..1, NaN for a class that is in neither target nor prediction.
     """
-    hits = np.diagonal(matrix)
-    return ratio(hits, matrix.sum(axis=1) + matrix.sum(axis=0) - hits)
+    hits, there, found = tallies(matrix)
+    return ratio(hits, there + found - hits)
+
+
+def tallies(matrix: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each class the pixels that are right, those that are there and those that were found.
+
+    Args:
+        matrix: (K, K) int64, rows = target, or of a multilabel model (K, 2, 2) int64 (see bits.confusion).
+
+    Returns:
+        Three (K,) int64.
+    """
+    if matrix.ndim == 3:
+        return matrix[:, 1, 1], matrix[:, 1].sum(axis=1), matrix[:, :, 1].sum(axis=1)
+    return np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
 
 
 def miou(matrix: NDArray[np.int64]) -> float:
-    """Mean IoU over the classes present in target or prediction of a (K, K) matrix; NaN where nothing was counted."""
+    """Mean IoU over the classes present in target or prediction; NaN where nothing was counted."""
     return mean_present(iou(matrix))
 
 

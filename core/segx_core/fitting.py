@@ -98,16 +98,16 @@ def _same_shape(side: str, spec: InputSpec, port: Port, source: str) -> None:
 
 
 def _classes(card: Card, spec: OutputSpec, port: Port, source: str) -> None:
-    if not port.shape or spec.kind not in ("classmap", "logits", "probabilities"):
+    if not port.shape or not (spec.is_map or spec.kind in ("logits", "probabilities")):
         return
-    wanted = 3 if spec.kind == "classmap" else 4
+    wanted = 3 if spec.is_map else 4
     if len(port.shape) != wanted:
         raise CardError(
             f"output '{spec.name}' of {source} to have {wanted} axes, being {spec.kind}",
             f"{_text(port.shape)} in the graph",
             _CURE,
         )
-    if spec.kind == "classmap" or card.vocabulary is not None:
+    if spec.is_map or card.vocabulary is not None:
         return
     axis = 3 if spec.layout == "NHWC" else 1
     channels = port.shape[axis]

@@ -26,6 +26,9 @@ from segx_core.errors import PictureError
 from segx_core.imagefile import ImageFile
 from segx_core.runner import ClassMap, UInt8
 
+Palette = Sequence[tuple[int, int, int]] | NDArray[np.uint8]
+"""RGB of each value a map can have."""
+
 PICTURE_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """File name endings, lower case, of what `decode` reads."""
 
@@ -95,7 +98,7 @@ def read(path: Path, limits: Limits = Limits()) -> UInt8:
         raise PictureError(error.expected, f"{error.got} in {path}", error.cure, kind=error.kind) from error
 
 
-def encode_mask(classmap: ClassMap, palette: Sequence[tuple[int, int, int]]) -> bytes:
+def encode_mask(classmap: ClassMap, palette: Palette) -> bytes:
     """Class indices -> PNG. The same class map and palette always give the same bytes.
 
     Args:
@@ -116,13 +119,13 @@ def encode_mask(classmap: ClassMap, palette: Sequence[tuple[int, int, int]]) -> 
 
 
 def encode_png(rgb: UInt8) -> bytes:
-    """(H, W, 3) uint8 RGB -> PNG bytes."""
+    """(H, W, 3) uint8 RGB, or (H, W) grey -> PNG bytes."""
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
-def overlay(picture: UInt8, classmap: ClassMap, palette: Sequence[tuple[int, int, int]], opacity: float = 0.5) -> UInt8:
+def overlay(picture: UInt8, classmap: ClassMap, palette: Palette, opacity: float = 0.5) -> UInt8:
     """The picture with its class colours laid over it, in whole numbers: equal on every machine.
 
     Args:
@@ -147,7 +150,7 @@ def overlay(picture: UInt8, classmap: ClassMap, palette: Sequence[tuple[int, int
     return blended
 
 
-def _table(palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
+def _table(palette: Palette) -> NDArray[np.uint8]:
     table = np.full((256, 3), BEYOND, dtype=np.uint8)
     table[: len(palette)] = palette[:256]
     return table

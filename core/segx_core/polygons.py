@@ -11,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segx_core.cv import cv2
+from segx_core.meaning import Indices, Meaning
 from segx_core.runner import ClassMap
-from segx_core.runs import by_class
 
 Vertices = list[list[int]]
 
 
-def polygons(classmap: ClassMap, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def polygons(
+    classmap: ClassMap,
+    classes: tuple[str, ...],
+    meaning: Meaning = Indices(),  # noqa: B008  it holds nothing
+) -> list[dict[str, Any]]:
     """Every connected region (8-neighbours) as one outer polygon with its holes.
 
     Vertices are [x, y] at pixel centres, of the region's own outermost pixels for the outside, and of the region's
@@ -25,29 +29,31 @@ def polygons(classmap: ClassMap, classes: tuple[str, ...]) -> list[dict[str, Any
     back exactly its pixels. A region of one pixel has one vertex.
 
     Args:
-        classmap: (H, W) class indices.
-        classes: their names.
+        classmap: (H, W) map.
+        classes: names of its classes.
+        meaning: reads the map; usually as class indices.
 
     Returns:
         Per region: "class", "index", "polygon", "holes".
     """
     return [
         {"class": classes[index], "index": index, **shape}
-        for index, runs in by_class(classmap).items()
-        for shape in outlines_in(classmap, index, runs.box)
+        for index, runs in meaning.by_class(classmap).items()
+        for shape in outlines_in(classmap, index, runs.box, meaning)
     ]
 
 
-def outlines_in(classmap: ClassMap, index: int, box: list[int]) -> list[dict[str, Any]]:
+def outlines_in(classmap: ClassMap, index: int, box: list[int], meaning: Meaning) -> list[dict[str, Any]]:
     """The regions of one class, as `outlines`, looked for in its box alone: a small one costs little.
 
     Args:
-        classmap: (H, W) class indices.
+        classmap: (H, W) map.
         index: which class.
         box: [left, top, width, height] around all its pixels.
+        meaning: reads the map.
     """
     left, top, width, height = box
-    return outlines(classmap[top : top + height, left : left + width] == index, (left, top))
+    return outlines(meaning.mask(classmap[top : top + height, left : left + width], index), (left, top))
 
 
 def outlines(mask: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> list[dict[str, Any]]:
@@ -74,16 +80,6 @@ def outlines(mask: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> list[
         if parent >= 0:
             shapes[parent]["holes"].append(_vertices(line))
     return list(shapes.values())
-
-
-def borders(classmap: ClassMap) -> int:
-    """Pairs of neighbouring pixels (side by side or one above the other) of different classes.
-
-    Outlines have at most about so many vertices, so it tells cheaply what `polygons` would cost.
-    """
-    beside = np.count_nonzero(classmap[:, 1:] != classmap[:, :-1])
-    above = np.count_nonzero(classmap[1:] != classmap[:-1])
-    return int(beside) + int(above)
 
 
 def _vertices(outline: NDArray[Any]) -> Vertices:

@@ -16,11 +16,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core import card_io, fitting, geometry, onnx_metadata, runtime, thirdparty
+from segx_core import bits, card_io, fitting, geometry, onnx_metadata, runtime, thirdparty
 from segx_core.card import METADATA_KEY, Card, InputSpec, OutputSpec
 from segx_core.errors import CardError, ModelError, PictureError
 from segx_core.feeds import blank, complete
 from segx_core.fitting import Port
+from segx_core.meaning import meaning
 from segx_core.runner import ClassMap, Tensor, UInt8
 from segx_core.runtime import ProviderOptions
 
@@ -83,9 +84,10 @@ class Predictor:
     def describe(self) -> str:
         """One line for logs and people."""
         card = self.card
+        kind = "overlapping classes" if card.task == "multilabel" else "classes"
         size = f"{card.size.height}x{card.size.width}" if card.size.kind == "fixed" else card.size.kind
         return (
-            f"{self.path.name}: {len(card.classes)} classes, {card.precision}, {self.size_bytes / 1e6:.1f} MB, "
+            f"{self.path.name}: {len(card.classes)} {kind}, {card.precision}, {self.size_bytes / 1e6:.1f} MB, "
             f"size {size}, on {self.provider}"
         )
 
@@ -106,6 +108,8 @@ class Predictor:
     def run(self, batch: UInt8) -> ClassMap:
         """(N, H, W, 3) uint8 RGB -> (N, H, W) uint8 class indices, uint16 past 256 classes.
 
+        Of a multilabel model bit fields, bit k for class k: uint8, uint16 past 8 classes.
+
         Raises:
             PictureError: the batch is something else.
             DataError: the graph needs more inputs than the picture.
@@ -120,7 +124,7 @@ class Predictor:
         return cast(ClassMap, np.stack(maps) if len(maps) > 1 else maps[0][None])
 
     def predict(self, picture: UInt8) -> ClassMap:
-        """(H, W, 3) uint8 RGB -> (H, W) uint8 class indices, uint16 past 256 classes. Raises as `run`."""
+        """(H, W, 3) uint8 RGB -> (H, W) map as `run` gives it. Raises as `run`."""
         return cast(ClassMap, self.run(np.asarray(picture)[None])[0])
 
     def takes(self, height: int, width: int) -> bool:
@@ -131,8 +135,8 @@ class Predictor:
         return self._bindable and self._is_graph_size(height, width)
 
     def as_indices(self, maps: Tensor) -> ClassMap:
-        """(N, H, W) integers of whatever width the graph gives -> uint8 class indices, uint16 past 256 classes."""
-        return cast(ClassMap, maps.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
+        """(N, H, W) integers of whatever width the graph gives -> maps as `run` gives them."""
+        return cast(ClassMap, maps.astype(self._map_type, copy=False))
 
     @cached_property
     def prediction_dtype(self) -> np.dtype[Any]:
@@ -160,7 +164,7 @@ class Predictor:
         maps = []
         for scores in self._outputs(batch, spec):
             full = self._full_size(scores, height, width)
-            maps.append(thirdparty.softmax(full) if spec.kind == "logits" else full)
+            maps.append(self._likely(full) if spec.kind == "logits" else full)
         return np.stack(maps)
 
     def warm_up(self, height: int, width: int, batch: int = 1) -> None:
@@ -172,6 +176,13 @@ class Predictor:
         sizes = {"N": given, "H": rows, "W": columns}
         others = {spec.name: blank(spec, sizes) for spec in card.inputs if spec.name != self._image.name}
         self._call({self._image.name: zeros, **others}, [self._prediction.name])
+
+    def _likely(self, logits: Float32) -> Float32:
+        return thirdparty.sigmoid(logits) if self.card.task == "multilabel" else thirdparty.softmax(logits)
+
+    @cached_property
+    def _map_type(self) -> np.dtype[Any]:
+        return meaning(self.card.task).map_type(len(self.card.classes))
 
     @cached_property
     def _straight(self) -> bool:
@@ -185,7 +196,7 @@ class Predictor:
             and (image.layout, image.color) == ("NHWC", "RGB")
             and needs_nothing
             and self._batch_size is None
-            and spec.kind == "classmap"
+            and spec.is_map
             and self.card.size.kind in ("dynamic", "fixed")
         )
 
@@ -248,15 +259,17 @@ class Predictor:
             filled = part if len(part) == step else np.concatenate([part, np.repeat(part[-1:], step - len(part), 0)])
             (tensor,) = self._call({self._image.name: thirdparty.prepare(filled, self._image)}, [spec.name])
             self._check_output(tensor, spec, step)
-            yield from (tensor if spec.kind == "classmap" else thirdparty.planes(tensor, spec))[: len(part)]
+            yield from (tensor if spec.is_map else thirdparty.planes(tensor, spec))[: len(part)]
 
     def _classmap(self, output: Tensor, spec: OutputSpec, height: int, width: int) -> ClassMap:
-        """(K, h, w) scores or (h, w) indices -> (height, width) class indices."""
+        """(K, h, w) scores or an (h, w) map -> the (height, width) map."""
         # A padded picture comes back padded and is cropped; a resized one is resized straight to the picture's size.
         rows, columns = (height, width) if self.card.size.kind == "fixed" else self._graph_size(height, width)
-        if spec.kind == "classmap":
-            indices = cast(ClassMap, output.astype(thirdparty.index_type(len(self.card.classes)), copy=False))
-            return geometry.nearest(indices, rows, columns)[:height, :width]
+        if spec.is_map:
+            return geometry.nearest(self.as_indices(output), rows, columns)[:height, :width]
+        if self.card.task == "multilabel":
+            cuts = [bits.cut(one) if spec.kind == "logits" else one for one in self.card.thresholds]
+            return thirdparty.classes_above(output, cuts, rows, columns)[:height, :width]
         return thirdparty.best_class(output, rows, columns)[:height, :width]
 
     def _full_size(self, scores: Float32, height: int, width: int) -> Float32:
@@ -267,13 +280,13 @@ class Predictor:
         """What a graph with dynamic axes shows only when it runs."""
         axis = 3 if spec.layout == "NHWC" else 1
         count = len(self.card.classes)
-        if tensor.ndim != (3 if spec.kind == "classmap" else 4) or len(tensor) != batch:
+        if tensor.ndim != (3 if spec.is_map else 4) or len(tensor) != batch:
             raise CardError(
                 f"output '{spec.name}' of {self.path} to be {spec.kind} of {batch} pictures", str(list(tensor.shape))
             )
         if 0 in tensor.shape:
             raise ModelError(f"an output with pixels from {self.path}", str(list(tensor.shape)), "Use larger pictures.")
-        if spec.kind != "classmap" and tensor.shape[axis] != count:
+        if not spec.is_map and tensor.shape[axis] != count:
             raise CardError(
                 f"{count} classes, as the card says, in output '{spec.name}' of {self.path}",
                 f"{tensor.shape[axis]} channels (shape {list(tensor.shape)})",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 UInt8 = NDArray[np.uint8]
 ClassMap = NDArray[np.uint8] | NDArray[np.uint16]
+"""Of a multilabel model bit fields, bit k for class k."""
 Tensor = NDArray[Any]
 
 

@@ -1,6 +1,7 @@
 """Further scores of a confusion matrix: accuracies, Dice, frequency-weighted IoU. IoU itself is in confusion.py.
 
-All take a (K, K) int64 matrix, rows = target, and return fractions in 0..1 as float64; NaN means "not defined here".
+All take a matrix as `confusion.tallies` does, rows = target, and return fractions in 0..1 as float64; NaN means "not
+defined here".
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.confusion import iou, mean_present, ratio
+from segx_core.confusion import iou, mean_present, ratio, tallies
 
 
 def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
-    """Share of counted pixels that are right; NaN where nothing was counted."""
+    """Share of counted pixels that are right; NaN where nothing was counted. Multilabel: of all pixels' decisions."""
     total = int(matrix.sum())
-    return float(int(np.trace(matrix)) / total) if total else float("nan")
+    right = int(np.trace(matrix, axis1=-2, axis2=-1).sum())
+    return right / total if total else float("nan")
 
 
 def class_accuracy(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """(K,) recall of each class, NaN for a class absent from the target."""
-    return ratio(np.diagonal(matrix), matrix.sum(axis=1))
+    hits, there, _ = tallies(matrix)
+    return ratio(hits, there)
 
 
 def mean_accuracy(matrix: NDArray[np.int64]) -> float:
@@ -29,7 +32,8 @@ def mean_accuracy(matrix: NDArray[np.int64]) -> float:
 
 def dice(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """(K,) Dice coefficient (F1) of each class, NaN for a class absent from both target and prediction."""
-    return ratio(2 * np.diagonal(matrix), matrix.sum(axis=1) + matrix.sum(axis=0))
+    hits, there, found = tallies(matrix)
+    return ratio(2 * hits, there + found)
 
 
 def mean_dice(matrix: NDArray[np.int64]) -> float:
@@ -39,7 +43,7 @@ def mean_dice(matrix: NDArray[np.int64]) -> float:
 
 def fwiou(matrix: NDArray[np.int64]) -> float:
     """IoU weighted by how often each class stands in the target (Long et al., 2015); NaN where nothing was counted."""
-    frequency = matrix.sum(axis=1)
+    _, frequency, _ = tallies(matrix)
     total = int(frequency.sum())
     if not total:
         return float("nan")

@@ -1,4 +1,4 @@
-"""The arithmetic a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax.
+"""What a third-party ONNX file leaves to whoever runs it: channel order, normalisation, layout, argmax or thresholds.
 
 A native segx file does all of it inside its graph and needs none of this. Arrays in, arrays out: knows nothing of
 ONNX Runtime. How pixels are resampled is geometry.py's business.
@@ -6,10 +6,12 @@ ONNX Runtime. How pixels are resampled is geometry.py's business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core import geometry
+from segx_core import bits, geometry
 from segx_core.card import InputSpec, OutputSpec, SizeRule
 from segx_core.geometry import bilinear_plane
 from segx_core.runner import ClassMap, Tensor, UInt8
@@ -90,6 +92,30 @@ def best_class(scores: Float32, height: int, width: int) -> ClassMap:
         np.copyto(best, full, where=better)
         index[better] = number
     return index
+
+
+def classes_above(scores: Float32, cuts: Sequence[float], height: int, width: int) -> ClassMap:
+    """Upsamples and compares, class by class: the bit field of the classes that are there.
+
+    Args:
+        scores: (K, h, w) float32 logits or probabilities.
+        cuts: what the score of each class must be above.
+        height: rows of the map.
+        width: columns of the map.
+
+    Returns:
+        (height, width) bit fields, bit k for class k.
+    """
+    planes = zip(scores, cuts, strict=True)
+    return bits.pack(np.stack([bilinear_plane(plane, height, width) > cut for plane, cut in planes]))
+
+
+def sigmoid(logits: Float32) -> Float32:
+    """Logits -> probabilities, each for itself."""
+    # exp overflows to infinity for very low logits, and 1 / (1 + infinity) is the right 0.
+    with np.errstate(over="ignore"):
+        likely: Float32 = np.divide(1, 1 + np.exp(-logits), dtype=np.float32)
+    return likely
 
 
 def softmax(logits: Float32) -> Float32:

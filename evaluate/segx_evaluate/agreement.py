@@ -24,8 +24,14 @@ def agreed_classes(card: Card, dataset: Dataset, model: str) -> tuple[str, ...]:
         model: the model's name, for the message.
 
     Raises:
-        DataError: the class lists differ; names the first differences and what mends them.
+        DataError: the tasks or the class lists differ; names the first differences and what mends them.
     """
+    if card.task != dataset.task:
+        raise DataError(
+            f"{card.task} masks in {dataset.source}, for {model} is a {card.task} model",
+            f"{dataset.task} ones",
+            "Measure the model on data labelled like the data it was trained on.",
+        )
     if card.classes == dataset.classes:
         return card.classes
     if dataset.inferred and len(dataset.classes) <= len(card.classes):

@@ -1,4 +1,4 @@
-"""Writers of predicted class maps: PNG, COCO JSON, polygons. Each answers `add` with the files it wrote.
+"""Writers of predicted maps: PNG, PNGs of each class, COCO JSON, polygons. Each answers `add` with the files it wrote.
 
 Every file is written whole or not at all. The COCO form is one file for all pictures, written at the end, and also when
 the work is interrupted. Knows nothing of models or of how inputs were found.
@@ -12,22 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
+import numpy as np
+
 from segx_core import atomic, picture
 from segx_core.card import Card
 from segx_core.errors import ConfigError, near
+from segx_core.meaning import meaning
 from segx_core.polygons import polygons
 from segx_core.runner import ClassMap
 from segx_evaluate import formats
 from segx_evaluate.plan import Job
 
-Format = Literal["png", "coco", "polygons"]
+Format = Literal["png", "masks", "coco", "polygons"]
 
 
 class Answers(Protocol):
     """One way to write class maps down."""
 
     def add(self, job: Job, classmap: ClassMap) -> list[Path]:
-        """Take one picture's (H, W) class indices; returns the files it is or will be written to."""
+        """Take one picture's (H, W) map; returns the files it is or will be written to."""
         ...
 
 
@@ -49,6 +52,8 @@ def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
     match form:
         case "png":
             yield Pngs(card, out)
+        case "masks":
+            yield Masks(card, out)
         case "polygons":
             yield Polygons(card, out)
         case "coco":
@@ -60,7 +65,7 @@ def writer(form: Format, card: Card, out: Path) -> Iterator[Answers]:
 
 
 class Pngs:
-    """`<stem>.png`: class indices with the palette, the same bytes as the service answers."""
+    """`<stem>.png`: the map with its palette, the same bytes as the service answers."""
 
     def __init__(self, card: Card, out: Path) -> None:
         self._card = card
@@ -69,8 +74,30 @@ class Pngs:
     def add(self, job: Job, classmap: ClassMap) -> list[Path]:
         """As Answers.add."""
         target = job.target(self._out, ".png")
-        atomic.write_bytes(target, picture.encode_mask(classmap, self._card.palette))
+        atomic.write_bytes(target, meaning(self._card.task).encode(classmap, self._card.palette))
         return [target]
+
+
+class Masks:
+    """`<stem>/<class>.png`: black-and-white, one for every class, found or not; as multilabel data sets store them."""
+
+    def __init__(self, card: Card, out: Path) -> None:
+        for name in card.classes:
+            if "/" in name or "\\" in name:
+                raise ConfigError("class names that can be names of files for --format masks", f"'{name}'")
+        self._card = card
+        self._out = out
+
+    def add(self, job: Job, classmap: ClassMap) -> list[Path]:
+        """As Answers.add."""
+        folder = job.target(self._out, "")
+        written = []
+        for index, name in enumerate(self._card.classes):
+            target = folder / f"{name}.png"
+            there = meaning(self._card.task).mask(classmap, index)
+            atomic.write_bytes(target, picture.encode_png(there.astype(np.uint8) * 255))
+            written.append(target)
+        return written
 
 
 class Polygons:
@@ -88,7 +115,7 @@ class Polygons:
             "image": job.source.name,
             "height": height,
             "width": width,
-            "shapes": polygons(classmap, self._card.classes),
+            "shapes": polygons(classmap, self._card.classes, meaning(self._card.task)),
         }
         atomic.write_text(target, json.dumps(document, ensure_ascii=False) + "\n")
         return [target]
@@ -108,7 +135,7 @@ class Coco:
         image = len(self._images) + 1
         name = job.place.with_name(job.place.name + job.source.suffix).as_posix()
         height, width = classmap.shape
-        annotations = formats.coco_annotations(classmap, image, len(self._annotations) + 1)
+        annotations = formats.coco_annotations(classmap, image, len(self._annotations) + 1, meaning(self._card.task))
         self._images.append({"id": image, "file_name": name, "height": height, "width": width})
         self._annotations += annotations
         return [self._target]

@@ -2,7 +2,8 @@
 
 ECE is that of the most probable class in equal-width bins (Naeini et al. 2015, Guo et al. 2017), each bin weighted by
 its pixels. Brier is the sum over classes of the squared difference to the one-hot target (Brier 1950), so 0 to 2.
-Ignored pixels count nowhere. Knows nothing of models: it is fed probabilities, one picture after the other.
+Ignored pixels count nowhere. Of a multilabel model every class of a pixel is a choice of its own between two. Knows
+nothing of models: it is fed probabilities, one picture after the other.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Calibration:
         """Count one picture.
 
         Args:
-            probabilities: (K, H, W) float, summing to 1 over K.
-            target: (H, W) integers in [0, K) or `ignore_index`.
+            probabilities: (K, ...) float, summing to 1 over K.
+            target: (...) integers in [0, K) or `ignore_index`.
             ignore_index: the target's label for pixels that do not count.
         """
         labels = target.reshape(-1)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from segx_core.card import Card
+from segx_core.meaning import Indices, Meaning
 from segx_core.runner import ClassMap
-from segx_core.runs import by_class
 
 
 def coco_categories(card: Card) -> list[dict[str, Any]]:
@@ -20,13 +20,19 @@ def coco_categories(card: Card) -> list[dict[str, Any]]:
     ]
 
 
-def coco_annotations(classmap: ClassMap, image_id: int, first_id: int) -> list[dict[str, Any]]:
+def coco_annotations(
+    classmap: ClassMap,
+    image_id: int,
+    first_id: int,
+    meaning: Meaning = Indices(),  # noqa: B008  it holds nothing
+) -> list[dict[str, Any]]:
     """One annotation for every class in the picture, its segmentation a compressed RLE.
 
     Args:
-        classmap: (H, W) class indices.
+        classmap: (H, W) map.
         image_id: the picture's id.
         first_id: id of the first annotation; the others follow.
+        meaning: reads the map; annotations of a multilabel one may overlap.
     """
     return [
         {
@@ -38,5 +44,5 @@ def coco_annotations(classmap: ClassMap, image_id: int, first_id: int) -> list[d
             "bbox": runs.box,
             "iscrowd": 1,
         }
-        for number, (index, runs) in enumerate(by_class(classmap).items())
+        for number, (index, runs) in enumerate(meaning.by_class(classmap).items())
     ]

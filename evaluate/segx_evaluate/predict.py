@@ -13,6 +13,7 @@ from pathlib import Path
 
 from segx_core import atomic, picture
 from segx_core.errors import PictureError
+from segx_core.meaning import meaning
 from segx_core.progress import console, track
 from segx_core.runner import UInt8
 from segx_evaluate.answers import Format, known_format, writer
@@ -53,10 +54,11 @@ def predict_files(
     Args:
         model: usually a Predictor.
         inputs: pictures, videos, and folders, which are searched below and mirrored in `out`.
-        out: the folder to write to, made if absent: `<stem>.png` for "png", `<stem>.json` for "polygons", one
-            `predictions.json` for "coco", `<stem>.mp4` for a video (overlaid, without its sound, in any format).
+        out: the folder to write to, made if absent: `<stem>.png` for "png", `<stem>/<class>.png` for "masks",
+            `<stem>.json` for "polygons", one `predictions.json` for "coco", `<stem>.mp4` for a video (overlaid, without
+            its sound, in any format).
         overlay: also write `overlay/<stem>.png`, the picture with its classes laid over it.
-        format: the form of the answers for pictures: png, coco or polygons.
+        format: the form of the answers for pictures: png, masks, coco or polygons.
         opacity: of overlays, 0..1.
         limits: what a picture may cost.
 
@@ -67,6 +69,7 @@ def predict_files(
         SetupError: an answer cannot be written.
     """
     begin = time.perf_counter()
+    reader = meaning(model.card.task)
     form = known_format(format)  # before any work, also where only videos are given
     jobs = plan(inputs, out)
     stills = [job for job in jobs if not job.video]
@@ -91,7 +94,7 @@ def predict_files(
                 classmap = model.predict(pixels)
                 written += answers.add(job, classmap)
                 if overlay:
-                    laid = picture.overlay(pixels, classmap, model.card.palette, opacity)
+                    laid = reader.overlay(pixels, classmap, model.card.palette, opacity)
                     atomic.write_bytes(job.overlay(out), picture.encode_png(laid))
                     written.append(job.overlay(out))
     if films:
@@ -99,7 +102,7 @@ def predict_files(
     for job in films:
         try:
             target = job.target(out, ".mp4")
-            frames += overlay_video(model.predict, job.source, target, model.card.palette, opacity)
+            frames += overlay_video(model.predict, job.source, target, model.card.palette, opacity, reader)
             written.append(target)
         except PictureError as error:
             broken.append(error)

@@ -25,9 +25,10 @@ def asker(model: Model) -> Answer:
     kinds = {spec.kind: spec for spec in model.card.outputs}
     if not isinstance(model, Predictor) or "probabilities" not in kinds:
         return lambda picture: (model.predict(picture), None)
-    if "classmap" not in kinds or not _plain(model.card):
+    decided = model.card.prediction
+    if not decided.is_map or not _plain(model.card):
         return lambda picture: (model.predict(picture), _probabilities(model, picture))
-    image, classmap, scores = model.card.image.name, kinds["classmap"].name, kinds["probabilities"]
+    image, classmap, scores = model.card.image.name, decided.name, kinds["probabilities"]
 
     def ask(picture: UInt8) -> tuple[ClassMap, Probabilities | None]:
         answer = model.infer({image: picture[np.newaxis]})

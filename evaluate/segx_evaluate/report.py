@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segx_core import atomic
+from segx_core.confusion import tallies
 from segx_core.version import segx_version
 from segx_evaluate import metrics
 from segx_evaluate.result import Result
@@ -78,9 +79,10 @@ def table(results: Sequence[Result]) -> Table:
     if not legend:
         gates = [Text(result.gate.status) for result in results]
         grid.add_row("gate", gates[0], *(cell for gate in gates[1:] for cell in (gate, Text())), end_section=True)
-    area = first.matrix.sum(axis=1)
+    _, area, _ = tallies(first.matrix)
+    labelled = max(int(first.matrix.sum()) // (len(area) if first.matrix.ndim == 3 else 1), 1)  # pixels
     for index, name in enumerate(first.classes):
-        share = area[index] / max(int(area.sum()), 1)
+        share = area[index] / labelled
         row(f"IoU {name} ({share:.1%})", [_class_iou(result, name) for result in results], 4)
     return grid
 

@@ -25,7 +25,7 @@ class Result:
     names: tuple[str, ...]
     """The pictures' names, in the order of `boundary`'s rows."""
     matrix: NDArray[np.int64]
-    """(K, K), rows = target."""
+    """Rows = target, as `confusion.tallies` takes it."""
     boundary: NDArray[np.float64]
     """(pictures, K) boundary F1, NaN where a class has no boundary in a picture."""
     ece: float | None

@@ -94,7 +94,7 @@ def evaluate_together(
     seconds = measure([model.predict for model in models], pictures)
 
     contestants = [
-        _Contestant(name, asker(model), Score(len(own), dataset.ignore_index))
+        _Contestant(name, asker(model), Score(len(own), dataset.ignore_index, dataset.task))
         for model, name, own in zip(models, names, classes, strict=True)
     ]
     spent = _run(contestants, dataset, samples)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from segx_core import picture
 from segx_core.atomic import replacing
 from segx_core.cv import cv2
 from segx_core.errors import PictureError, SetupError
+from segx_core.meaning import Indices, Meaning
 from segx_core.progress import track
 from segx_core.runner import ClassMap, UInt8
 
@@ -27,15 +27,17 @@ def overlay_video(
     target: Path,
     palette: tuple[tuple[int, int, int], ...],
     opacity: float = 0.5,
+    meaning: Meaning = Indices(),  # noqa: B008  it holds nothing
 ) -> int:
     """Write `source` with overlays to `target` (MPEG-4 in .mp4). On Ctrl-C the frames so far are kept as a whole film.
 
     Args:
-        predict: (H, W, 3) uint8 RGB -> (H, W) class indices.
+        predict: (H, W, 3) uint8 RGB -> (H, W) map.
         source: any video that OpenCV reads.
         target: where to, ending in .mp4.
         palette: RGB of each class.
         opacity: of the colours, 0..1.
+        meaning: reads the maps.
 
     Returns:
         How many frames were written.
@@ -56,7 +58,7 @@ def overlay_video(
             stopped: KeyboardInterrupt | None = None
             try:
                 for frame in frames:
-                    film.add(picture.overlay(frame, predict(frame), palette, opacity))
+                    film.add(meaning.overlay(frame, predict(frame), palette, opacity))
             except KeyboardInterrupt as interrupt:
                 stopped = interrupt
             finally:

@@ -1,13 +1,15 @@
-"""The deploy graph: raw uint8 pictures of any size in, class maps of that size out, as one ONNX model.
+"""The deploy graph: raw uint8 pictures of any size in, maps of that size out, as one ONNX model.
 
 torch traces only the network, at sizes that are multiples of its own multiple, where its padding vanishes: the
 symbolic sizes stay simple, which makes tracing fast and the graph small. Padding, argmax and cropping are then put
-around it here, in ONNX. The class map is cropped, not the logits: the same pixels for a fraction of the copying. It
-knows nothing of precision or quality; parity.py compares what comes out with `DeployGraph`, at odd sizes too.
+around it here, in ONNX; labels.py has what a multilabel model does instead of argmax. The map is cropped, not the
+logits: the same pixels for a fraction of the copying. It knows nothing of precision or quality; parity.py compares what
+comes out with `DeployGraph`, at odd sizes too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -16,12 +18,15 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
 from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
+from segx_core.meaning import meaning
 from segx_export import onnxgraph
+from segx_export.labels import above
 from segx_export.probe import Plane
 from segx_export.quiet import quiet
 from segx_export.shapes import fix_shapes
 from segx_export.simplify import simplify
 from segx_export.sizes import fix_factors, probes
+from segx_trainer.decide import decide
 
 Outputs = Literal["classmap", "probabilities"]
 OPSET = 20
@@ -35,27 +40,44 @@ class DeployGraph(nn.Module):
 
     Args:
         network: (B, 3, H, W) uint8 -> (B, K, H, W) float32 logits, any H and W, with `num_classes`.
+        thresholds: of a multilabel network's classes; none for a multiclass one.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, thresholds: Sequence[float] = ()) -> None:
         super().__init__()
         self.network = network
-        self.dtype = torch.uint8 if int(cast(Any, network).num_classes) <= 256 else torch.uint16
+        self.thresholds = tuple(thresholds)
+        narrow = map_type(int(cast(Any, network).num_classes), thresholds) == np.uint8
+        self.dtype = torch.uint8 if narrow else torch.uint16
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, H, W, 3) uint8 -> class map (N, H, W) uint8 or uint16, probabilities (N, K, H, W) float32."""
+        """(N, H, W, 3) uint8 -> map (N, H, W) uint8 or uint16, probabilities (N, K, H, W) float32."""
         logits = self.network(image.permute(0, 3, 1, 2))
-        return logits.argmax(1).to(self.dtype), logits.softmax(1)
+        likely = logits.sigmoid() if self.thresholds else logits.softmax(1)
+        return decide(logits, self.thresholds).to(self.dtype), likely
 
 
-def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int = OPSET) -> ModelProto:
+def map_type(classes: int, thresholds: Sequence[float]) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    """The element type of the map."""
+    return meaning("multilabel" if thresholds else "multiclass").map_type(classes)
+
+
+def map_name(thresholds: Sequence[float]) -> Literal["labels", "classmap"]:
+    """The name and kind of the map among the outputs."""
+    return "labels" if thresholds else "classmap"
+
+
+def deploy_model(
+    network: nn.Module, outputs: Outputs = "classmap", opset: int = OPSET, thresholds: Sequence[float] = ()
+) -> ModelProto:
     """The float32 deploy graph of a network in eval mode, simplified, checked.
 
     Args:
         network: as DeployGraph's, with `num_classes` and `size_multiple`; with `fixed_size` (height, width) where it
             takes one size only.
-        outputs: "classmap" alone, or "probabilities" as well.
+        outputs: "classmap" alone, which is `labels` for a multilabel network, or "probabilities" as well.
         opset: ONNX operator set.
+        thresholds: as DeployGraph's.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
     fixed = fixed_size(network)
@@ -69,7 +91,7 @@ def deploy_model(network: nn.Module, outputs: Outputs = "classmap", opset: int =
     _rename(model, graph.output[0].name, LOGITS)
     if multiple > 1:
         _pad_before_network(model, multiple)
-    _finish(model, classes, outputs, fixed or ("H", "W"), cropped=multiple > 1)
+    _finish(model, classes, outputs, thresholds, fixed or ("H", "W"), cropped=multiple > 1)
     onnxgraph.sort_nodes(graph)
     onnxgraph.remove_dead(graph)
     onnxgraph.name_nodes(graph)
@@ -85,7 +107,9 @@ def fixed_size(network: nn.Module) -> tuple[int, int] | None:
 
 def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
     """The run's card with the inputs, outputs and sizes of its deploy graph."""
-    classmap = OutputSpec(name="classmap", dtype="uint8" if len(card.classes) <= 256 else "uint16")
+    name = map_name(card.thresholds)
+    narrow = map_type(len(card.classes), card.thresholds) == np.uint8
+    decided = OutputSpec(name=name, kind=name, dtype="uint8" if narrow else "uint16")
     probabilities = OutputSpec(
         name="probabilities",
         kind="probabilities",
@@ -96,7 +120,7 @@ def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
     return card.model_copy(
         update={
             "inputs": (InputSpec(name="image", normalisation=card.image.normalisation),),
-            "outputs": (classmap,) if outputs == "classmap" else (classmap, probabilities),
+            "outputs": (decided,) if outputs == "classmap" else (decided, probabilities),
             "size": SizeRule(),
             "opset": opset,
             "precision": "fp32",
@@ -192,23 +216,38 @@ def _ask_padded_shape(model: ModelProto, node: NodeProto) -> None:
 
 
 def _finish(
-    model: ModelProto, classes: int, outputs: Outputs, sides: tuple[int | str, int | str], *, cropped: bool
+    model: ModelProto,
+    classes: int,
+    outputs: Outputs,
+    thresholds: Sequence[float],
+    sides: tuple[int | str, int | str],
+    *,
+    cropped: bool,
 ) -> None:
-    """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax."""
+    """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax.
+
+    Of a multilabel network thresholds and sigmoid instead.
+    """
     graph = model.graph
-    kind = TensorProto.UINT8 if classes <= 256 else TensorProto.UINT16
-    graph.node.extend(
-        [
-            helper.make_node("ArgMax", [LOGITS], ["classmap_int64"], axis=1, keepdims=0),
-            helper.make_node("Cast", ["classmap_int64"], ["classmap_padded" if cropped else "classmap"], to=kind),
-        ]
-    )
+    kind = TensorProto.UINT8 if map_type(classes, thresholds) == np.uint8 else TensorProto.UINT16
+    name = map_name(thresholds)
+    decided = f"{name}_padded" if cropped else name
+    if thresholds:
+        graph.node.extend(above(graph, LOGITS, decided, thresholds, kind))
+    else:
+        graph.node.extend(
+            [
+                helper.make_node("ArgMax", [LOGITS], ["classmap_int64"], axis=1, keepdims=0),
+                helper.make_node("Cast", ["classmap_int64"], [decided], to=kind),
+            ]
+        )
     if cropped:
-        graph.node.append(_crop(model, "classmap_padded", "classmap", (1, 2)))
-    made = [helper.make_tensor_value_info("classmap", kind, ["N", *sides])]
+        graph.node.append(_crop(model, decided, name, (1, 2)))
+    made = [helper.make_tensor_value_info(name, kind, ["N", *sides])]
     if outputs == "probabilities":
         target = "probabilities_padded" if cropped else "probabilities"
-        graph.node.append(helper.make_node("Softmax", [LOGITS], [target], axis=1))
+        likely = helper.make_node("Sigmoid", [LOGITS], [target])
+        graph.node.append(likely if thresholds else helper.make_node("Softmax", [LOGITS], [target], axis=1))
         if cropped:
             graph.node.append(_crop(model, target, "probabilities", (2, 3)))
         made.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes, *sides]))

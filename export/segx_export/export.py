@@ -47,8 +47,9 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
     dataset = open_data(loaded.card, settings)
 
     _say(f"tracing the network to ONNX (opset {settings.opset}), about half a minute")
-    model = deploy_model(loaded.network, settings.outputs, settings.opset)
-    parity = check_parity(loaded.network, model)
+    thresholds = loaded.card.thresholds
+    model = deploy_model(loaded.network, settings.outputs, settings.opset, thresholds)
+    parity = check_parity(loaded.network, model, thresholds=thresholds)
     _say(
         f"torch and ONNX Runtime agree: logits within {parity.logits_difference:.1g}, {parity.agreement:.4%} of pixels"
     )
@@ -96,6 +97,8 @@ def open_data(card: Card, settings: ExportSettings) -> Dataset | None:
             error.got,
             f"{error.cure} Name the data with --data, or skip measuring with --no-gate.".strip(),
         ) from error
+    if dataset.task != card.task:
+        raise DataError(f"{card.task} masks in {source}, as the run was trained on", dataset.task, "Use other --data.")
     if dataset.classes != card.classes:
         raise DataError(
             f"the run's classes in {source}: {', '.join(card.classes)}", ", ".join(dataset.classes), "Use other --data."

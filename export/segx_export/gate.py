@@ -56,8 +56,8 @@ def judge(
     """Compare two confusion matrices over the same pixels.
 
     Args:
-        reference: (K, K) int64 of the float32 file, rows = target.
-        candidate: (K, K) int64 of the file in question.
+        reference: counts of the float32 file, rows = target, as `meaning` of the data counts.
+        candidate: the same of the file in question.
         classes: K names.
         limits: what is allowed.
         agreement: share of equal pixels, 0-1.

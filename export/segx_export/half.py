@@ -23,6 +23,16 @@ def to_half(model: ModelProto) -> ModelProto:
         converted = convert_float_to_float16(prepared, keep_io_types=True, node_block_list=outside)
     assert isinstance(converted, onnx.ModelProto)
     del converted.metadata_props[:]
+    _drop_repeated(converted)
     onnxgraph.sort_nodes(converted.graph)  # the converter appends its casts at the end
     onnxgraph.check(converted)
     return converted
+
+
+def _drop_repeated(model: ModelProto) -> None:
+    """Keep one of casts that are alike: the converter makes one for every float32 reader, all of the same name."""
+    made: set[str] = set()
+    for node in list(model.graph.node):
+        if node.output[0] in made:
+            model.graph.node.remove(node)
+        made.update(node.output)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.confusion import confusion, miou
+from segx_core.confusion import miou
 from segx_core.datasets import Dataset, Sample
+from segx_core.meaning import meaning
 from segx_core.progress import track
 from segx_core.runner import Runner, UInt8
 
@@ -26,19 +27,22 @@ class Quality:
 
     images: int
     matrices: tuple[NDArray[np.int64], ...]
-    """(K, K) int64 each, rows = target."""
+    """(K, K) int64 each, rows = target; (K, 2, 2) of multilabel data."""
     agreement: tuple[float, ...]
-    """Share of pixels, ignored ones included, with the class of the first runner, 0-1."""
+    """Share of pixels, ignored ones included, with the value of the first runner, 0-1."""
     differing: tuple[tuple[float, ...], ...]
-    """Each runner's share of pixels with another class than the first runner's, picture by picture, 0-1."""
+    """Each runner's share of pixels with another value than the first runner's, picture by picture, 0-1."""
     each: NDArray[np.int64]
-    """(pictures, runners, K, K): the matrices of single pictures."""
+    """(pictures, runners, K, K): the matrices of single pictures; (pictures, runners, K, 2, 2) of multilabel data."""
 
     @property
     def wrong(self) -> NDArray[np.float64]:
-        """(runners, pictures): share of labelled pixels with another class than the target's, 0-1."""
-        right = np.trace(self.each, axis1=2, axis2=3)
-        return np.asarray(1 - right / np.maximum(self.each.sum(axis=(2, 3)), 1)).T
+        """(runners, pictures): share of labelled pixels (and classes, of multilabel data) that are not the target's."""
+        right = np.trace(self.each, axis1=-2, axis2=-1)
+        counted = self.each.sum(axis=(-2, -1))
+        if right.ndim == 3:  # (pictures, runners, K)
+            right, counted = right.sum(axis=-1), counted.sum(axis=-1)
+        return np.asarray(1 - right / np.maximum(counted, 1)).T
 
     @property
     def miou(self) -> tuple[float, ...]:
@@ -71,7 +75,8 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
         what: for the progress line, "comparing fp32 and int8".
     """
     classes = len(dataset.classes)
-    each = np.zeros((len(samples), len(runners), classes, classes), np.int64)
+    reader = meaning(dataset.task)
+    each = np.zeros((len(samples), len(runners), *reader.no_counts(classes).shape), np.int64)
     same = [0 for _ in runners]
     differing: list[list[float]] = [[] for _ in runners]
     pixels = 0
@@ -80,7 +85,7 @@ def quality(runners: Sequence[Runner], dataset: Dataset, samples: Sequence[Sampl
         maps = [runner.run(picture[None])[0] for runner in runners]
         pixels += target.size
         for index, classmap in enumerate(maps):
-            each[number, index] = confusion(target, classmap, classes, dataset.ignore_index)
+            each[number, index] = reader.count(target, classmap, classes, dataset.ignore_index)
             equal = int((classmap == maps[0]).sum())
             same[index] += equal
             differing[index].append(1 - equal / target.size)

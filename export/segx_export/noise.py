@@ -21,8 +21,8 @@ Scores = list[NDArray[Any]]
 
 
 def scores_tensor(model: ModelProto) -> str:
-    """The tensor that decides the class: what the last ArgMax reads, or else the first float output."""
-    chosen: list[str] = [node.input[0] for node in model.graph.node if node.op_type == "ArgMax"]
+    """The tensor that decides: what the last ArgMax or threshold reads, or else the first float output."""
+    chosen: list[str] = [node.input[0] for node in model.graph.node if node.op_type in ("ArgMax", "Greater")]
     if chosen:
         return chosen[-1]
     floats: list[str] = [

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+PACKING = "pack_labels"
+"""Name of the one matrix product that is no part of a network: it packs bits, see labels.py."""
 """Nodes that carry the network's weights and nearly all its work."""
 
 
@@ -105,7 +107,7 @@ def surroundings(graph: GraphProto) -> tuple[str, ...]:
     They stay in float32 whatever the precision: they cost accuracy, not time.
     """
     made, used = producers(graph), consumers(graph)
-    inside = {node.name for node in graph.node if node.op_type in HEAVY}
+    inside = {node.name for node in graph.node if node.op_type in HEAVY and node.name != PACKING}
     before = set(inside)  # a heavy node or one with a heavy ancestor
     for node in graph.node:
         if any(made[name].name in before for name in node.input if name in made):

@@ -1,4 +1,4 @@
-"""Whether the ONNX file computes what torch computes: logits close, class maps equal but for ties.
+"""Whether the ONNX file computes what torch computes: logits close, maps equal but for ties.
 
 Random pictures at several sizes, odd ones and batches included. Quality on real data is gate.py's business: a network
 can agree perfectly and be bad.
@@ -6,6 +6,7 @@ can agree perfectly and be bad.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
+from segx_core import bits
 from segx_core.errors import GateError
-from segx_export.deploy import LOGITS, DeployGraph, fixed_size
+from segx_export.deploy import LOGITS, DeployGraph, fixed_size, map_name
 
 TIE = 1e-3
-"""Top-2 logit margin, relative to the spread of the logits where that is above 1, under which a class may flip."""
+"""Margin of a decision, relative to the spread of the logits where that is above 1, under which it may flip: between
+the two best logits, and in a multilabel model between a class's logit and its threshold."""
 CLOSE = 1e-3
 """Largest allowed difference of logits, relative in the same way."""
 
@@ -36,7 +39,7 @@ class Parity:
     agreement: float
     """Share of pixels with the same class, 0-1."""
     widest_flip: float
-    """Largest top-2 margin in torch (relative, as above) among pixels whose class differs; 0 where none does."""
+    """Largest margin in torch (relative, as above) among pixels whose class differs; 0 where none does."""
 
 
 def shapes_for(multiple: int) -> tuple[tuple[int, int, int], ...]:
@@ -56,14 +59,14 @@ def with_logits(model: ModelProto) -> ModelProto:
     return sister
 
 
-def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity:
-    """Compare a network with its float32 deploy model on the CPU.
+def check_parity(network: nn.Module, model: ModelProto, seed: int = 0, thresholds: Sequence[float] = ()) -> Parity:
+    """Compare a network with its float32 deploy model on the CPU; `thresholds` as it was made with.
 
     Raises:
         GateError: logits differ by more than CLOSE, or a class that was no tie flipped.
     """
     session = onnxruntime.InferenceSession(with_logits(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    graph = DeployGraph(network).eval()
+    graph = DeployGraph(network, thresholds).eval()
     random = np.random.default_rng(seed)
     fixed = fixed_size(network)
     shapes = ((1, *fixed), (2, *fixed)) if fixed else shapes_for(int(cast(Any, network).size_multiple))
@@ -74,7 +77,7 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
         with torch.inference_mode():
             logits = network(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
             classmap = graph(torch.from_numpy(picture))[0].numpy()
-        got_map, got_logits = session.run(["classmap", LOGITS], {"image": picture})
+        got_map, got_logits = session.run([map_name(thresholds), LOGITS], {"image": picture})
         scale = max(1.0, float(np.abs(logits).max()))
         difference = float(np.abs(got_logits[..., : shape[1], : shape[2]] - logits).max()) / scale
         if not np.isfinite(difference):
@@ -83,8 +86,8 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
         differs = got_map != classmap
         same, total = same + int((~differs).sum()), total + differs.size
         if differs.any():
-            top = np.sort(logits, axis=1)[:, -2:]
-            flips = max(flips, float((top[:, 1] - top[:, 0])[differs].max()) / scale)
+            margins = _margins(logits, got_map ^ classmap, thresholds)
+            flips = max(flips, float(margins[differs].max()) / scale)
     if worst > CLOSE or flips > TIE:
         raise GateError(
             f"logits of ONNX Runtime within {CLOSE:g} of torch's, and only ties to flip",
@@ -92,6 +95,22 @@ def check_parity(network: nn.Module, model: ModelProto, seed: int = 0) -> Parity
             "The exported graph does not compute the network; try another opset or report it with the encoder's name.",
         )
     return Parity(shapes, worst, same / total, flips)
+
+
+def _margins(logits: NDArray[Any], changed: NDArray[Any], thresholds: Sequence[float]) -> NDArray[Any]:
+    """(N, H, W) by how much torch was decided on what is another in ONNX Runtime.
+
+    Args:
+        logits: (N, K, H, W) of torch.
+        changed: (N, H, W) the bits that differ between the maps.
+        thresholds: of a multilabel network.
+    """
+    if not thresholds:
+        top = np.sort(logits, axis=1)[:, -2:]
+        return np.asarray(top[:, 1] - top[:, 0])
+    cuts = np.array([bits.cut(one) for one in thresholds]).reshape(1, -1, 1, 1)
+    flipped = np.moveaxis(bits.unpack(changed, len(thresholds)), 0, 1)
+    return np.asarray(np.where(flipped, np.abs(logits - cuts), 0).max(axis=1))
 
 
 def random_picture(random: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

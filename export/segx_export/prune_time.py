@@ -29,7 +29,7 @@ def time_both(
     with tempfile.TemporaryDirectory(prefix="segx-") as folder:
         paths = [Path(folder) / "first.onnx", Path(folder) / "second.onnx"]
         for network, path in zip((first, second), paths, strict=True):
-            write_model(deploy_model(network), deploy_card(card, "classmap"), path)
+            write_model(deploy_model(network, thresholds=card.thresholds), deploy_card(card, "classmap"), path)
         runners = [Predictor.load(path, provider="cpu") for path in paths]
         picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         before, after = latencies(runners, picture)

@@ -1,10 +1,10 @@
 """The forms an answer can take, and which of them a client's Accept header asks for. Several pictures: several.py.
 
-image/png                       palette PNG of class indices, the usual one
+image/png                       palette PNG of class indices, the usual one; of a multilabel model, of bit fields
 image/png;overlay=1             the picture blended with its classes' colours
 application/json                size, and of each class area, box and COCO run lengths
 application/json;polygons=1     the same and outlines; with rle=0 without run lengths
-application/octet-stream        the bare class map
+application/octet-stream        the bare map
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from segx_core.picture import encode_mask, encode_png, overlay
+from segx_core.picture import encode_png
 from segx_core.runner import ClassMap, UInt8
 from segx_serve.describe import as_bytes, describe
 from segx_serve.http import RefusalError
@@ -52,7 +52,7 @@ class Form:
             model: whose classes they are.
             gzip: whether the client takes gzip.
         """
-        legend = Legend(model.name, model.card.classes if model.card else None, model.palette)
+        legend = Legend(model.name, model.card.classes if model.card else None, model.palette, model.task)
 
         def encode(job: Job) -> Payload:
             assert job.classmap is not None
@@ -141,12 +141,12 @@ def _matches(wanted: str, offered: str) -> bool:
 
 
 def _png(legend: Legend, classmap: ClassMap, picture: UInt8 | None, gzip: bool) -> Payload:
-    return Payload(encode_mask(classmap, legend.palette), "image/png")
+    return Payload(legend.meaning.encode(classmap, legend.palette), "image/png")
 
 
 def _overlay(legend: Legend, classmap: ClassMap, picture: UInt8 | None, gzip: bool) -> Payload:
     assert picture is not None
-    return Payload(encode_png(overlay(picture, classmap, legend.palette)), "image/png")
+    return Payload(encode_png(legend.meaning.overlay(picture, classmap, legend.palette)), "image/png")
 
 
 def _raw(legend: Legend, classmap: ClassMap, picture: UInt8 | None, gzip: bool) -> Payload:

@@ -1,4 +1,4 @@
-"""A class map as JSON: the picture's size and, for every class, how much it covers and where. Knows nothing of HTTP."""
+"""A map as JSON: the picture's size and, for every class, how much it covers and where. Knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 
 from segx_core import rle
 from segx_core.errors import PictureError
-from segx_core.polygons import borders, outlines_in
+from segx_core.polygons import outlines_in
 from segx_core.runner import ClassMap
-from segx_core.runs import by_class
 from segx_serve.legend import Legend
 
 # Outlines have at most about so many vertices: some 30 MB of JSON. A map of noise would have many times more.
@@ -22,8 +21,8 @@ def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons:
     """Size and classes: all of the legend's, or where it names none, those that were found.
 
     Args:
-        legend: what the indices mean.
-        classmap: (H, W) class indices.
+        legend: what its numbers mean.
+        classmap: (H, W) map; of a multilabel one the areas may overlap.
         rles: whether each class gets "rle", its mask as COCO's compressed run lengths.
         polygons: whether each class gets "polygons", its regions as core's `outlines` draws them.
 
@@ -34,7 +33,7 @@ def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons:
     Raises:
         PictureError: kind "too_large", polygons of a map so torn that they would fill memory.
     """
-    if polygons and (torn := borders(classmap)) > _MOST_BORDERS:
+    if polygons and (torn := legend.meaning.borders(classmap)) > _MOST_BORDERS:
         raise PictureError(
             f"a segmentation whose classes have at most {_MOST_BORDERS} pixels of border for polygons",
             f"one with {torn}",
@@ -42,7 +41,7 @@ def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons:
             kind="too_large",
         )
     height, width = classmap.shape
-    found = by_class(classmap)
+    found = legend.meaning.by_class(classmap)
     absent = rle.from_runs(_NONE, _NONE, (height, width)) if rles else None
     classes: list[dict[str, object]] = []
     for index in range(len(legend.classes)) if legend.classes else found:
@@ -59,7 +58,7 @@ def describe(legend: Legend, classmap: ClassMap, *, rles: bool = True, polygons:
         if rles:
             one["rle"] = runs.rle() if runs else absent
         if polygons:
-            one["polygons"] = outlines_in(classmap, index, box) if box else []
+            one["polygons"] = outlines_in(classmap, index, box, legend.meaning) if box else []
         classes.append(one)
     return {"model": legend.model, "height": height, "width": width, "classes": classes}
 

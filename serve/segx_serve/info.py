@@ -42,6 +42,7 @@ def _model(model: Model) -> dict[str, Any]:
     card = model.card
     return {
         "name": model.name,
+        "task": model.task,
         "provider": model.provider,
         "precision": model.precision,
         "size_bytes": model.size_bytes,

@@ -1,10 +1,11 @@
-"""What the numbers of a class map mean: all that encoding an answer needs to know of a model."""
+"""What the numbers of a map mean: all that encoding an answer needs to know of a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segx_core.card import Color
+from segx_core.card import Color, Task
+from segx_core.meaning import Meaning, meaning
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,12 @@ class Legend:
     """Names by index; None for a model without a card, whose classes are numbers."""
     palette: tuple[Color, ...]
     """RGB by index."""
+    task: Task = "multiclass"
+
+    @property
+    def meaning(self) -> Meaning:
+        """Who reads the maps."""
+        return meaning(self.task)
 
     def name(self, index: int) -> str:
         """The name of class `index`."""

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from segx_core.card import Card, Color
+from segx_core.card import Card, Color, Task
 from segx_core.errors import ConfigError
 from segx_core.palette import default_palette
 from segx_core.runner import Runner, UInt8
@@ -80,6 +80,11 @@ class Model:
     def labels(self) -> dict[str, str]:
         """What names it among metrics."""
         return {"model": self.name, "version": self.version, "provider": self.provider, "precision": self.precision}
+
+    @property
+    def task(self) -> Task:
+        """Whether a pixel has one class or any number of them; a runner without a card gives one."""
+        return self.card.task if self.card else "multiclass"
 
     @property
     def precision(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from segx_core.meaning import meaning
 from segx_core.runner import ClassMap, UInt8
 from segx_serve import tally
 from segx_serve.admission import FullError
@@ -15,7 +16,6 @@ from segx_serve.oip.service import BatchStatistics, Duration, IndexEntry, ModelI
 from segx_serve.service import Service
 from segx_serve.settings import on_gpu
 
-_WIDE = 256  # classes past which a map needs 16 bits
 _NOTHING = Payload(b"", "")
 
 
@@ -67,7 +67,7 @@ class Served:
         return ModelInfo(
             name=found.name,
             versions=tuple(reversed(catalog.versions(model))),
-            datatype="UINT16" if card and len(card.classes) > _WIDE else "UINT8",
+            datatype="UINT16" if card and meaning(card.task).map_type(len(card.classes)).itemsize == 2 else "UINT8",
             ready=found.lane.ready,
             classes=len(card.classes) if card else None,
             size=None,  # pictures of any size are taken and brought to the graph's own
@@ -76,7 +76,7 @@ class Served:
             max_wait_us=round(settings.max_wait_ms * 1000),
             engines=settings.engine_threads(found.provider),
             gpu=on_gpu(found.provider),
-            parameters={"provider": found.provider, "precision": found.precision},
+            parameters={"task": found.task, "provider": found.provider, "precision": found.precision},
         )
 
     def models(self) -> list[IndexEntry]:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segx_core.polygons import borders, outlines, polygons
+from segx_core.meaning import Indices
+from segx_core.polygons import outlines, polygons
 
 
 def redraw(shapes: list[dict], height: int, width: int) -> np.ndarray:
@@ -61,7 +62,7 @@ def test_any_map_comes_back_from_its_polygons_and_borders_bound_them(labels: np.
         for v, u in ((y, x + 1), (y + 1, x))
         if v < labels.shape[0] and u < labels.shape[1]
     )
-    assert borders(labels) == count
+    assert Indices().borders(labels) == count
     assert outlines(labels == 3) == []
     vertices = sum(len(shape["polygon"]) + sum(map(len, shape["holes"])) for shape in shapes)
     # Each of at most two outlines at a border has a vertex there at most; four more are the picture's corners.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segx_core import card_io
 from segx_core.datasets import open_dataset
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -48,3 +49,30 @@ def test_the_examples_are_true(number: int, tmp_path: Path) -> None:
         assert data.palette[1] == (255, 140, 0)
     if "modalities" in EXAMPLES[number]:
         assert data.modalities["depth"].scale == 0.001
+
+
+SEVERAL = (Path(__file__).parents[2] / "docs" / "multilabel.md").read_text(encoding="utf-8")
+
+
+def test_the_multilabel_examples_are_true(tmp_path: Path) -> None:
+    described, card = re.findall(r"```yaml\n(.*?)```", SEVERAL, flags=re.DOTALL)
+    grass, shade, path = (np.array(rows) for rows in ([[1, 1, 0]], [[0, 1, 0]], [[1, 0, 0]]))
+    for home, kind in (("folders", "a"), ("fields", "b")):
+        (tmp_path / home / "images").mkdir(parents=True)
+        masks = tmp_path / home / "masks"
+        masks.mkdir()
+        for name in ("yard7", "yard8"):
+            Image.new("RGB", (3, 1)).save(tmp_path / home / "images" / f"{name}.jpg")
+            if kind == "a":
+                (masks / name).mkdir()
+                for label, plane in (("grass", grass), ("shade", shade), ("path", path), ("ignore", 1 - grass)):
+                    Image.fromarray((plane * 255).astype(np.uint8)).save(masks / name / f"{label}.png")
+            else:
+                fields = grass * 1 + shade * 2 + path * 4 + (1 - grass) * 8
+                Image.fromarray(fields.astype(np.uint8)).save(masks / f"{name}.png")
+        (tmp_path / home / "dataset.yaml").write_text(described)
+        data = open_dataset(tmp_path / home)
+        for sample in data.split("all"):
+            assert data.read(sample)[1].tolist() == [[5, 3, 8]]
+    (tmp_path / "card.yaml").write_text(card)
+    assert card_io.load(tmp_path / "card.yaml").thresholds == (0.4, 0.4, 0.4)

@@ -37,6 +37,7 @@ class TrainConfig(BaseModel):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
     loss: str = "ce"
+    """An expression; where none is given, "bce" for multilabel data."""
     augment: Literal["none", "light", "strong"] = "light"
     scale: tuple[float, float] | None = None
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""

@@ -11,6 +11,7 @@ import torch
 from segx_core.card import Card, InputSpec, Normalisation, OutputSpec, SizeRule, Training
 from segx_core.datasets import Dataset
 from segx_trainer.config import TrainConfig
+from segx_trainer.decide import usual_thresholds
 from segx_trainer.networks import statistics
 
 
@@ -28,6 +29,8 @@ def describe(name: str, config: TrainConfig, data: Dataset, val_miou: float, ste
     mean, std = statistics(config.encoder)
     return Card(
         name=name,
+        task=data.task,
+        thresholds=usual_thresholds(data.task, len(data.classes)),
         classes=data.classes,
         palette=data.palette,
         ignore_index=data.ignore_index,

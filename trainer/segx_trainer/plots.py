@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from segx_core import atomic, picture
 from segx_core.card import Color
 from segx_core.cv import cv2
+from segx_core.meaning import meaning
+from segx_trainer.decide import decide, usual_thresholds
 from segx_trainer.loading import Pictures
 from segx_trainer.networks import SegmentationNet
 
@@ -68,21 +70,21 @@ def draw_curves(
     atomic.write_bytes(path, buffer.getvalue())
 
 
-def draw_preview(
-    path: Path, network: SegmentationNet, pictures: Pictures, palette: Sequence[Color], device: torch.device
-) -> None:
+def draw_preview(path: Path, network: SegmentationNet, pictures: Pictures, device: torch.device) -> None:
     """A sheet of rows: picture, truth, prediction, for a few evenly spaced validation pictures."""
     picks = np.linspace(0, len(pictures) - 1, min(_PREVIEW_ROWS, len(pictures))).round().astype(int)
+    data = pictures.data
+    reader, thresholds = meaning(data.task), usual_thresholds(data.task, network.num_classes)
     was_training = network.training
     network.eval()
     rows = []
     for index in picks:
         image, mask = pictures[int(index)]
         with torch.inference_mode():
-            guess = network(image.unsqueeze(0).to(device)).argmax(1)[0].cpu().numpy()
+            guess = decide(network(image.unsqueeze(0).to(device)), thresholds)[0].cpu().numpy()
         shown = image.permute(1, 2, 0).contiguous().numpy()
-        truth = picture.overlay(shown, _small(mask.numpy()), palette, 0.65)
-        rows.append([shown, truth, picture.overlay(shown, _small(guess), palette, 0.65)])
+        maps = (mask.numpy(), guess)
+        rows.append([shown, *(reader.overlay(shown, _small(one), data.palette, 0.65) for one in maps)])
     network.train(was_training)
     sheet = np.concatenate([np.concatenate([_fit(cell) for cell in row], axis=1) for row in rows])
     header = np.full((26, sheet.shape[1], 3), 255, np.uint8)
@@ -93,7 +95,8 @@ def draw_preview(
 
 
 def _small(labels: NDArray[np.integer]) -> NDArray[Any]:
-    return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+    highest = labels.max(initial=0)  # past 16 bits only where pixels of 16 labels are ignored
+    return labels.astype(np.uint8 if highest < 256 else np.uint16 if highest < 65536 else np.uint32)
 
 
 def _fit(cell: NDArray[np.uint8]) -> NDArray[np.uint8]:

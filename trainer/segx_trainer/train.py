@@ -167,6 +167,8 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     _check_folder(run, resume)
     choose(config.device, config.amp)  # says that there is no GPU before data are read
     data = open_dataset(config.data)
+    if "loss" not in config.model_fields_set:
+        config = config.model_copy(update={"loss": losses.usual(data.task)})
     _seed(config)
     network = build_network(config, len(data.classes))
     if not resume:
@@ -197,7 +199,7 @@ def _train_network(
     arithmetic = choose(config.device, config.amp)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index).to(arithmetic.device)
+    objective = losses.build(config.loss, len(data.classes), data.ignore_index, task=data.task).to(arithmetic.device)
     if teacher is None and "teacher_logits" in objective.needs:
         raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
@@ -262,7 +264,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
     window = Window()
     if ended := _reached(config, state):  # a resumed run that was over already
         return ended
-    for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64
+    for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64 indices or bit fields
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
@@ -288,7 +290,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
                 card = describe(job.run.resolve().name, config, job.data, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
-            plots.draw_preview(job.run / "preview.png", network, job.held_out, job.data.palette, device)
+            plots.draw_preview(job.run / "preview.png", network, job.held_out, device)
             window.restart()
         done = _reached(config, state) or ("interrupted" if stop.requested and not last else None)
         if done or saving:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segx_core import picture
+from segx_core.card import Task
+from segx_core.datasets import multilabel
 from segx_core.datasets.masks import MaskEncoding, read_mask
 from segx_core.errors import DataError, near
 from segx_core.runner import ClassMap, UInt8
@@ -26,6 +28,7 @@ class Sample:
     """Unique in its split, without slashes: usable as the stem of an output file."""
     image: Path
     mask: Path
+    """A file; of multilabel data it may be a folder of masks."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Dataset:
     """True: number and names of the classes were read off the masks, nobody declared them."""
     modalities: Mapping[str, Modality] = field(default_factory=dict)
 
+    @property
+    def task(self) -> Task:
+        """Whether a pixel has one class or any number of them."""
+        return "multilabel" if self.encoding.kind == "multilabel" else "multiclass"
+
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split; "all" gives those of every split.
 
@@ -89,7 +97,7 @@ class Dataset:
 
         Returns:
             (H, W, 3) uint8 RGB and (H, W) class indices, uint8 (uint16 past 256 values), where ignored pixels
-            hold `ignore_index`.
+            hold `ignore_index`. Of multilabel data bit fields instead of indices, see multilabel.read.
 
         Raises:
             PictureError: the picture cannot be read.
@@ -110,6 +118,8 @@ class Dataset:
 
     def read_mask(self, sample: Sample) -> ClassMap:
         """Read only the label map: (H, W) class indices as `read` gives them, with its DataErrors."""
+        if self.task == "multilabel":
+            return multilabel.read(sample.mask, self.classes, self.ignore_index)
         return read_mask(sample.mask, self.encoding, len(self.classes), self.ignore_index)
 
     def fingerprint(self) -> str:
@@ -128,9 +138,12 @@ class Dataset:
         }
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
-    def _facts(self, path: Path) -> tuple[str, int]:
+    def _facts(self, path: Path) -> tuple[str | int, ...]:
         try:
-            return Path(os.path.relpath(path, self.root)).as_posix(), path.stat().st_size
+            name = Path(os.path.relpath(path, self.root)).as_posix()
+            if path.is_dir():
+                return name, *(fact for pair in multilabel.facts(path) for fact in pair)
+            return name, path.stat().st_size
         except OSError as error:
             raise DataError("every file of the data set still in place", f"{path}: {error.strerror}") from error
 

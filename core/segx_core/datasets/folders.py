@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from segx_core.datasets.dataset import Sample
 from segx_core.datasets.layout import Layout, files, pair
 from segx_core.datasets.masks import MASK_SUFFIXES
 from segx_core.picture import PICTURE_SUFFIXES
+
+PairUp = Callable[[Path, Path], tuple[Sample, ...]]
+"""(folder of pictures, folder of masks) -> samples."""
 
 _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "segmentations")
@@ -18,8 +22,9 @@ _SPLITS = {
 }
 
 
-def look(root: Path) -> Layout | None:
-    """Read `root` as images + masks; None where it is not. DataError as `layout.pair`."""
+def look(root: Path, pair_up: PairUp | None = None) -> Layout | None:
+    """Read `root` as images + masks; None where it is not. DataError as `layout.pair`, or as `pair_up` if given."""
+    paired = pair_up or _pair
     images, masks = _child(root, _IMAGES), _child(root, _MASKS)
     splits: dict[str, tuple[Sample, ...]] = {}
     notes: list[str] = []
@@ -29,11 +34,11 @@ def look(root: Path) -> Layout | None:
         places += [(_child(images, names), _child(masks, names))] if images and masks else []  # images/train, ...
         for some_images, some_masks in places:
             if some_images and some_masks:
-                splits[split] = _pair(some_images, some_masks)
+                splits[split] = paired(some_images, some_masks)
             elif some_images:
                 notes.append(f"{some_images.relative_to(root)} has no masks beside it and is left out.")
     if not splits and images and masks:
-        return Layout("images+masks", {"train": _pair(images, masks)})
+        return Layout("images+masks", {"train": paired(images, masks)})
     return Layout("images+masks", splits, tuple(notes)) if splits else None
 
 

@@ -66,10 +66,12 @@ def pair(images: Sequence[Path], image_base: Path, masks: Sequence[Path], mask_b
     by_mask = _keyed(masks, mask_base, flat)
     matched: dict[str, Path] = {}
     strays: list[str] = []
+    nested = False  # masks in a folder called as a picture
     for key, path in by_mask.items():
         home = key if key in by_image else _without_ending(key, by_image)
         if home is None:
             strays.append(path.name)
+            nested |= key.rpartition("/")[0] in by_image
         elif home in matched:
             raise DataError(
                 "one mask for each picture", f"two for {by_image[home]}: {matched[home].name} and {path.name}",
@@ -79,7 +81,7 @@ def pair(images: Sequence[Path], image_base: Path, masks: Sequence[Path], mask_b
             matched[home] = path
     bare = [path.name for key, path in by_image.items() if key not in matched]
     if bare or strays:
-        raise _unpaired(bare, strays, image_base, mask_base)
+        raise _unpaired(bare, strays, image_base, mask_base, nested)
     samples = tuple(Sample(key.replace("/", "__"), path, matched[key]) for key, path in by_image.items())
     return tuple(sorted(samples, key=lambda sample: sample.name))
 
@@ -130,7 +132,7 @@ def _without_ending(key: str, known: Mapping[str, Path]) -> str | None:
     return None
 
 
-def _unpaired(bare: list[str], strays: list[str], images: Path, masks: Path) -> DataError:
+def _unpaired(bare: list[str], strays: list[str], images: Path, masks: Path, nested: bool) -> DataError:
     parts = []
     if bare:
         parts.append(f"{len(bare)} pictures of {images} without a mask in {masks} ({listed(bare)})")
@@ -139,7 +141,10 @@ def _unpaired(bare: list[str], strays: list[str], images: Path, masks: Path) -> 
     return DataError(
         "a mask for each picture, with the same name before the suffix",
         " and ".join(parts),
-        "Add what is missing, or move what has no partner elsewhere.",
+        "A folder of masks for each picture, one a class? List the classes in dataset.yaml, with "
+        "masks: {encoding: multilabel}."
+        if nested
+        else "Add what is missing, or move what has no partner elsewhere.",
     )
 
 

@@ -25,9 +25,9 @@ MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".p
 class MaskEncoding:
     """How the pixels of a mask stand for classes."""
 
-    kind: Literal["index", "binary", "rgb"] = "index"
+    kind: Literal["index", "binary", "rgb", "multilabel"] = "index"
     """index: the value is the class (palette PNG: the palette index is). binary: 0 is class 0, the rest class 1.
-    rgb: `colors` says it."""
+    rgb: `colors` says it. multilabel: any number of classes a pixel; multilabel.py reads such masks."""
     colors: tuple[tuple[Color, int], ...] = ()
     """rgb only: each colour with its class index, or with the ignore index. Several may share one."""
 

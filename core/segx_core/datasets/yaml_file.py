@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segx_core.datasets import class_file, infer
+from segx_core import bits
+from segx_core.datasets import class_file, infer, multilabel, multilabel_layout
 from segx_core.datasets.dataset import Dataset, Modality, Sample
 from segx_core.datasets.labels import Labels, free_ignore
 from segx_core.datasets.layout import Layout, dataset, pair
@@ -36,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class _Masks(_Strict):
-    encoding: Literal["index", "rgb", "binary"] | None = None
+    encoding: Literal["index", "rgb", "binary", "multilabel"] | None = None
     palette: dict[str, _Color | list[_Color]] = Field(default_factory=dict)
 
 
@@ -75,9 +76,13 @@ def read(path: Path, source: str, find_layout: Callable[[Path], Layout]) -> Data
     root = path.parent / Path(file.root).expanduser()
     if not root.is_dir():
         raise DataError(f"root of {path} to be a folder", str(root), "It is relative to the folder of that file.")
-    layout = _by_globs(root, file.splits, path) if file.splits else find_layout(root)
-    masks = [sample.mask for samples in layout.splits.values() for sample in samples]
-    labels = _labels(file, path, root, layout, masks)
+    if file.masks.encoding == "multilabel":
+        layout = _by_globs(root, file.splits, path, several=True) if file.splits else multilabel_layout.find(root)
+        labels = _several(file, path)
+    else:
+        layout = _by_globs(root, file.splits, path) if file.splits else find_layout(root)
+        masks = [sample.mask for samples in layout.splits.values() for sample in samples]
+        labels = _labels(file, path, root, layout, masks)
     modalities = {name: Modality(one.path, one.scale, one.unit) for name, one in file.modalities.items()}
     return dataset(root, source, layout, labels, modalities)
 
@@ -95,12 +100,15 @@ def _parse(path: Path) -> _File:
         raise explain(error, _File, str(path), DataError) from error
 
 
-def _by_globs(root: Path, splits: Mapping[str, _Split], path: Path) -> Layout:
+def _by_globs(root: Path, splits: Mapping[str, _Split], path: Path, *, several: bool = False) -> Layout:
     found: dict[str, tuple[Sample, ...]] = {}
     for name, split in splits.items():
         if not re.fullmatch(r"[\w.-]+", name):
             raise DataError(f"names of splits without blanks or slashes in {path}", f"'{name}'")
         images, image_base = _glob(root, split.images, PICTURE_SUFFIXES, f"splits.{name}.images of {path}")
+        if several and (root / split.masks).is_dir():
+            found[name] = multilabel_layout.pair_with(images, image_base, root / split.masks)
+            continue
         masks, mask_base = _glob(root, split.masks, MASK_SUFFIXES, f"splits.{name}.masks of {path}")
         found[name] = pair(images, image_base, masks, mask_base)
     return Layout("dataset.yaml", found)
@@ -165,6 +173,25 @@ def _labels(file: _File, path: Path, root: Path, layout: Layout, masks: list[Pat
             "Name both, or set masks: {encoding: index}.",
         )
     return Labels(classes, palette, ignore, encoding, notes, inferred)
+
+
+def _several(file: _File, path: Path) -> Labels:
+    """What multilabel masks mean: nothing is inferred, for the order of the classes is that of the bits."""
+    if file.classes is None:
+        raise DataError(f"classes in {path} where masks.encoding is 'multilabel'", "none", "List them: bit 0 first.")
+    if file.ignore is not None:
+        raise DataError(
+            f"no `ignore` in {path} where masks.encoding is 'multilabel'",
+            str(file.ignore),
+            f"Ignored pixels are white in {multilabel.IGNORE}.png beside the masks of the classes, or have bit "
+            f"{len(file.classes)} of a bit field.",
+        )
+    _check_names(file.classes, path)
+    multilabel.check_classes(file.classes, str(path))
+    colors = _class_colors(file, file.classes, path)
+    usual = zip(file.classes, default_palette(len(file.classes)), strict=True)
+    palette = tuple(colors[name][0] if name in colors else color for name, color in usual)
+    return Labels(file.classes, palette, bits.ignored(len(file.classes)), MaskEncoding("multilabel"))
 
 
 def _named_by_palette(file: _File) -> Labels | None:

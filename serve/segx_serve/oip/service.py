@@ -34,7 +34,7 @@ class ModelInfo:
     versions: tuple[str, ...]
     """The versions served; the last one answers where a request names none."""
     datatype: Literal["UINT8", "UINT16"]
-    """Of the class map: UINT16 past 256 classes."""
+    """Of the map: UINT16 past 256 classes, or past 8 of a multilabel model, whose map holds bit fields."""
     ready: bool
     classes: int | None = None
     """None where no card says it."""
@@ -48,7 +48,7 @@ class ModelInfo:
     engines: int = 1
     gpu: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Anything else worth telling: provider, precision."""
+    """Anything else worth telling: task, provider, precision."""
 
 
 @dataclass(frozen=True)

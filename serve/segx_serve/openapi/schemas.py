@@ -25,6 +25,7 @@ def schemas() -> Node:
         "Models": record(models=array(ref("Model")), sample={**FLAG, "description": "Whether there is /sample"}),
         "Model": record(
             name=TEXT,
+            task={"enum": ["multiclass", "multilabel"], "description": "One class a pixel, or any number of them"},
             provider=TEXT,
             precision=TEXT,
             size_bytes={"type": ["integer", "null"]},

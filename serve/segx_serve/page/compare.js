@@ -1,10 +1,10 @@
 // Two answers for one picture: which classes are the same, where the answers agree, and the divider between the two.
 // Classes of two models are the same when they have the same name, whatever their numbers and colours.
 
-import { areas, className, colorOf } from "./view.js";
+import { areas, classesAt, className, colorOf, namesAt } from "./view.js";
 
 /**
- * The classes found in one or two answers, the largest first.
+ * The classes found in one or two answers, the largest first. Those of a multilabel model may overlap.
  *
  * @param answers [{ model, map }]
  * @returns [{ name, color, shares }] with a share of the picture for each answer
@@ -12,10 +12,12 @@ import { areas, className, colorOf } from "./view.js";
 export function foundClasses(answers) {
   const found = new Map();
   answers.forEach(({ model, map }, number) => {
-    for (const [index, count] of areas(map)) {
-      const name = className(model, index);
-      if (!found.has(name)) found.set(name, { name, color: colorOf(model, index), shares: answers.map(() => 0) });
-      found.get(name).shares[number] += count / map.data.length;
+    for (const [value, count] of areas(map)) {
+      for (const index of classesAt(model, value)) {
+        const name = className(model, index);
+        if (!found.has(name)) found.set(name, { name, color: colorOf(model, index), shares: answers.map(() => 0) });
+        found.get(name).shares[number] += count / map.data.length;
+      }
     }
   });
   return [...found.values()].sort((a, b) => Math.max(...b.shares) - Math.max(...a.shares));
@@ -32,10 +34,10 @@ export function agreement(a, b) {
   const numbers = new Map();
   const [codesA, codesB] = [a, b].map(({ model, map }) => {
     const codes = [];
-    for (const [index] of areas(map)) {
-      const name = className(model, index);
+    for (const [value] of areas(map)) {
+      const name = namesAt(model, value);
       if (!numbers.has(name)) numbers.set(name, numbers.size);
-      codes[index] = numbers.get(name);
+      codes[value] = numbers.get(name);
     }
     return codes;
   });

@@ -4,7 +4,7 @@ import { agreement, foundClasses, sharedColor, startDivider } from "./compare.js
 import { Legend } from "./legend.js";
 import { followPointer } from "./probe.js";
 import { Stage } from "./stage.js";
-import { className, element, percent } from "./view.js";
+import { blend, classesAt, className, element, namesAt, percent } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const STAGES = { queue: "Waiting", decode: "Decoding", run: "Model", encode: "Encoding" };
@@ -66,8 +66,9 @@ export class Result {
     const missing = live ? [] : (model.classes ?? []).filter((name) => !names.has(name));
     $("absent").textContent = missing.length ? `Not found: ${missing.join(", ")}` : "";
     answers.forEach((one, number) => {
-      const mostly = answers.length > 1 ? foundClasses([one])[0] : found[0];
-      this.stage.describe(number, answers.length > 1 ? one.model.name : "", `Classes laid over the picture, mostly ${mostly.name}`);
+      const [mostly] = answers.length > 1 ? foundClasses([one]) : found;
+      const text = mostly ? `Classes laid over the picture, mostly ${mostly.name}` : "No class in the picture";
+      this.stage.describe(number, answers.length > 1 ? one.model.name : "", text);
     });
     if (this.#agreement) $("agree").textContent = `They agree on ${percent(this.#agreement.share)} of the pixels.`;
     $("comparison").hidden = !this.#agreement;
@@ -81,6 +82,7 @@ export class Result {
   #sentence(found) {
     if (this.#agreement) return `The two models agree on ${percent(this.#agreement.share)} of the pixels.`;
     const [first] = found;
+    if (!first) return "No class found.";
     const count = `${found.length} ${found.length === 1 ? "class" : "classes"} found`;
     return `${count}, mostly ${first.name} (${percent(first.shares[0])}).`;
   }
@@ -95,7 +97,8 @@ export class Result {
     const [{ model: first }] = this.#shown.answers;
     const only = this.#agreement && $("only").checked ? this.#agreement.differs : null;
     this.#shown.answers.forEach(({ model, map }, number) => {
-      const look = (index) => (this.legend.shows(className(model, index)) ? sharedColor(model, index, first) : null);
+      const shown = (value) => classesAt(model, value).filter((index) => this.legend.shows(className(model, index)));
+      const look = (value) => blend(shown(value).map((index) => sharedColor(model, index, first)));
       this.stage.showClasses(number, map, look, only);
     });
   }
@@ -111,7 +114,7 @@ export class Result {
     const texts = (this.#shown?.answers ?? []).map(({ model, map }) => {
       const x = Math.min(map.width - 1, Math.floor((place?.x ?? 0) * map.width));
       const y = Math.min(map.height - 1, Math.floor((place?.y ?? 0) * map.height));
-      return className(model, map.data[y * map.width + x]);
+      return namesAt(model, map.data[y * map.width + x]);
     });
     this.stage.mark(texts.length ? place : null, texts);
     if (keyboard) $("spoken").textContent = texts.join(", ");

@@ -6,13 +6,33 @@ export function className(model, index) {
   return model.classes[index] ?? "no class";
 }
 
+/** The classes that a number of a map stands for: itself, or of a multilabel model every class whose bit is set. */
+export function classesAt(model, value) {
+  if (model.task !== "multilabel") return [value];
+  const found = [];
+  for (let index = 0; value >> index; index++) if ((value >> index) & 1) found.push(index);
+  return found;
+}
+
+/** What a number of a map means, in words. */
+export function namesAt(model, value) {
+  const names = classesAt(model, value).map((index) => className(model, index));
+  return names.length ? names.join(" + ") : "no class";
+}
+
+/** The mean of colours [R, G, B]; null of none. */
+export function blend(colors) {
+  if (colors.length < 2) return colors[0] ?? null;
+  return [0, 1, 2].map((channel) => Math.round(colors.reduce((sum, color) => sum + color[channel], 0) / colors.length));
+}
+
 /** A share of the picture for people. */
 export function percent(fraction) {
   const value = fraction * 100;
   return value > 0 && value < 0.1 ? "< 0.1 %" : `${value.toFixed(1)} %`;
 }
 
-/** How many pixels each class has: [[index, count]], the largest first. A map never changes, so it is counted once. */
+/** How many pixels have each number: [[number, count]], the most frequent first. A map never changes, so it is counted once. */
 export function areas(map) {
   return (map.areas ??= count(map));
 }
@@ -26,7 +46,7 @@ export function colorOf(model, index) {
 /**
  * Draw the classes of a map into a canvas of the map's size.
  *
- * @param look (index) => [R, G, B], or null where the class is switched off
+ * @param look (number) => [R, G, B], or null where its classes are switched off
  * @param only one number a pixel; where it is 0 nothing is drawn. All pixels without it.
  */
 export function paintClasses(canvas, map, look, only = null) {

@@ -1,6 +1,6 @@
 """Losses by expression: `build("ce + 0.5*dice", num_classes=8)`.
 
-A name maps to a term in one dict below; the grammar is in grammar.py, the weighted sum in combined.py.
+A name maps to a term in the dict of its task below; the grammar is in grammar.py, the weighted sum in combined.py.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from typing import Any
 
 import torch
 
+from segx_core.card import Task
 from segx_core.errors import ConfigError, near
 from segx_trainer.losses.combined import CombinedLoss
 from segx_trainer.losses.cross_entropy import CrossEntropy
 from segx_trainer.losses.dice import Dice
 from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
 from segx_trainer.losses.grammar import Term, parse
+from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, SigmoidFocal
 from segx_trainer.losses.term import Context, Loss
 
-__all__ = ["CombinedLoss", "Context", "Loss", "build", "names"]
+__all__ = ["CombinedLoss", "Context", "Loss", "build", "names", "usual"]
 
 TERMS: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
@@ -26,11 +28,20 @@ TERMS: dict[str, type[Loss]] = {
     "kd": PixelDistillation,
     "cwd": ChannelDistillation,
 }
+"""Of multiclass data: softmax, one class a pixel."""
+SIGMOID_TERMS: dict[str, type[Loss]] = {"bce": BinaryCrossEntropy, "dice": SigmoidDice, "focal": SigmoidFocal}
+"""Of multilabel data: sigmoid, each class for itself."""
+_INSTEAD = {"ce": "bce", "bce": "ce", "focal": "ce"}  # what does the same work for the other task
 
 
-def names() -> tuple[str, ...]:
-    """Every loss name the grammar knows."""
-    return tuple(TERMS)
+def usual(task: Task) -> str:
+    """The loss a training takes where nobody names one."""
+    return "bce" if task == "multilabel" else "ce"
+
+
+def names(task: Task = "multiclass") -> tuple[str, ...]:
+    """Every loss name the grammar knows for a task."""
+    return tuple(_terms(task))
 
 
 def build(
@@ -38,6 +49,7 @@ def build(
     num_classes: int,
     ignore_index: int = 255,
     class_weights: Sequence[float] | torch.Tensor | None = None,
+    task: Task = "multiclass",
 ) -> CombinedLoss:
     """Build the loss an expression names.
 
@@ -46,6 +58,7 @@ def build(
         num_classes: K, the channels of the logits.
         ignore_index: label of pixels that count for nothing.
         class_weights: (K,) positive factors, or None for all ones.
+        task: of the data; "multilabel" has losses of its own, whose targets are bit fields.
 
     Returns:
         A module: loss(logits (B, K, H, W), target (B, H, W) int64, context=None) -> scalar float32 tensor.
@@ -56,14 +69,27 @@ def build(
     weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
     if weights is not None and (weights.shape != (num_classes,) or not bool((weights > 0).all())):
         raise ConfigError(f"{num_classes} class weights above 0", f"{weights.tolist()}")
-    terms = [(term, _construct(term, num_classes, ignore_index, weights)) for term in parse(expression)]
+    terms = [(term, _construct(term, num_classes, ignore_index, weights, task)) for term in parse(expression)]
     return CombinedLoss([(term.name, term.weight, loss) for term, loss in terms])
 
 
-def _construct(term: Term, num_classes: int, ignore_index: int, weights: torch.Tensor | None) -> Loss:
-    if term.name not in TERMS:
-        raise ConfigError("the name of a loss", f"'{term.name}'", near(term.name, TERMS))
-    kind = TERMS[term.name]
+def _terms(task: Task) -> dict[str, type[Loss]]:
+    return SIGMOID_TERMS if task == "multilabel" else TERMS
+
+
+def _construct(term: Term, num_classes: int, ignore_index: int, weights: torch.Tensor | None, task: Task) -> Loss:
+    terms = _terms(task)
+    if term.name not in terms:
+        other: Task = "multiclass" if task == "multilabel" else "multilabel"
+        if term.name in _terms(other):
+            meant = _INSTEAD[term.name]
+            raise ConfigError(
+                f"a loss of {task} data: {', '.join(terms)}",
+                f"'{term.name}', which is one of {other} data",
+                f"'{meant}' is its like here.",
+            )
+        raise ConfigError("the name of a loss", f"'{term.name}'", near(term.name, terms))
+    kind = terms[term.name]
     unknown = set(term.parameters) - set(kind.defaults)
     if unknown:
         name = min(unknown)

@@ -25,13 +25,24 @@ class Dice(Loss):
         valid = valid_pixels(target, self.ignore_index)
         truth = distribution(target, valid, self.num_classes, scores.dtype)  # (B, K, H, W)
         guess = scores.softmax(dim=1) * valid.unsqueeze(1)  # (B, K, H, W)
-        area = truth.sum(dim=(0, 2, 3))  # (K,)
-        overlap = (guess * truth).sum(dim=(0, 2, 3))
-        size = guess.sum(dim=(0, 2, 3)) + area
-        present = area > 0
-        dice = 2 * overlap / size.where(present, size.new_ones(()))
-        factor = present.to(scores.dtype)
-        if self.class_weights is not None:
-            factor = factor * self.class_weights.to(scores)
-        total = factor.sum()
-        return ((1 - dice) * factor).sum() / total.where(total > 0, total.new_ones(()))
+        return soft_dice(guess, truth, self.class_weights)
+
+
+def soft_dice(guess: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
+    """1 - Dice, averaged over the classes that are there.
+
+    Args:
+        guess: (B, K, H, W) probabilities, 0 where ignored.
+        truth: the same of the target.
+        class_weights: (K,) weights of that mean, or None for all ones.
+    """
+    area = truth.sum(dim=(0, 2, 3))  # (K,)
+    overlap = (guess * truth).sum(dim=(0, 2, 3))
+    size = guess.sum(dim=(0, 2, 3)) + area
+    present = area > 0
+    dice = 2 * overlap / size.where(present, size.new_ones(()))
+    factor = present.to(guess.dtype)
+    if class_weights is not None:
+        factor = factor * class_weights.to(guess)
+    total = factor.sum()
+    return ((1 - dice) * factor).sum() / total.where(total > 0, total.new_ones(()))
