@@ -51,7 +51,7 @@ def reply(request: dict[str, Any], loaded: dict[str, Call], runtime: str) -> dic
         case "maps":
             pictures = np.load(request["pictures"], mmap_mode="r")
             call = loaded[request["name"]]
-            np.save(request["out"], np.concatenate([np.asarray(call(picture[None])) for picture in pictures]))
+            np.save(request["out"], np.concatenate([np.asarray(call(np.array(picture[None]))) for picture in pictures]))
             return {}
         case "quantize":
             nncf_quantize(request["path"], request["pictures"], request["out"])
@@ -62,7 +62,7 @@ def reply(request: dict[str, Any], loaded: dict[str, Call], runtime: str) -> dic
 
 def timed(call: Call, pictures: Any, runs: int) -> dict[str, Any]:
     """Milliseconds of `runs` runs by the clock and by the process's processor time, after one that warms the caches."""
-    batch = np.ascontiguousarray(pictures[:1])
+    batch = np.array(pictures[:1])
     call(batch)
     wall, cpu = [], []
     for _ in range(runs):
@@ -130,7 +130,7 @@ def nncf_quantize(path: str, pictures: str, out: str) -> None:
     import openvino
 
     batches = np.load(pictures, mmap_mode="r")
-    data = nncf.Dataset([np.ascontiguousarray(picture[None]) for picture in batches])
+    data = nncf.Dataset([np.array(picture[None]) for picture in batches])
     quantized = nncf.quantize(openvino.Core().read_model(path), data, subset_size=len(batches))
     openvino.save_model(quantized, out)
 
