@@ -24,6 +24,8 @@ from segx_trainer.checkpoint import load_run
 
 REFERENCE = "reference"
 SEGX = ("fp32", "int8", "w8", "auto")
+KEPT = {"INFERENCE_PRECISION_HINT": "f32"}
+"""OpenVINO's setting that keeps it from computing float32 files in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,16 @@ def peers(
         Contestant("ONNX Runtime quantize_dynamic", form, "ort", dynamic),
     ]
     if "openvino" in workers:
-        found.append(Contestant("OpenVINO fp32", form, "openvino", plain))
         int8 = folder / f"openvino-int8.{form}.xml"
+        files = {"OpenVINO fp32": plain}
         try:
             once(int8, lambda: workers["openvino"].ask("quantize", path=plain, pictures=calibration, out=int8))
-            found.append(Contestant("OpenVINO int8 (NNCF)", form, "openvino", int8))
+            files["OpenVINO int8 (NNCF)"] = int8
         except WorkerError as error:
             print(f"NNCF could not quantize {plain.name}: {error}", file=sys.stderr)
+        for name, path in files.items():
+            found.append(Contestant(name, form, "openvino", path))
+            found.append(Contestant(f"{name}, float32 kept", form, "openvino", path, KEPT))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def load(contestants: Sequence[Contestant], workers: dict[str, Worker]) -> tuple
     able, failed = [], {}
     for one in contestants:
         try:
-            workers[one.runtime].ask("load", name=key(one), path=one.path, config=one.config)
-            able.append(one)
+            answer = workers[one.runtime].ask("load", name=key(one), path=one.path, config=one.config)
+            able.append(replace(one, note=", ".join(filter(None, (one.note, answer["note"])))))
         except WorkerError as error:
             print(f"{one.name}, {one.form}: {error}", file=sys.stderr)
             failed[one.name] = str(error)
