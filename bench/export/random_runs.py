@@ -18,7 +18,7 @@ from segx_trainer.describe import describe
 from segx_trainer.networks import build_network
 from segx_trainer.state import State, save_best
 
-CONFIGS = {
+CONFIGS: dict[str, dict[str, str | int]] = {
     "unet": {"model": "unet", "encoder": "resnet18"},
     "segformer": {"model": "segformer", "encoder": "pvt_v2_b0"},
     "fpn": {"model": "fpn", "encoder": "mobilenet_v2", "decoder_channels": 128},
