@@ -119,7 +119,8 @@ def exporting(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Compressed files beside the plain export",
         "",
-        f"`python -m bench.export.run --runs RUNS --data DATA` on {where(found)}; {versions}. What is measured and how",
+        f"`python -m bench.export.run --runs RUNS --data DATA` on {where(found)}",
+        f"({' '.join(found['instructions'])}); {versions}. What is measured and how",
         "fair it is stands in [bench/export/README.md](../bench/export/README.md). One thread, batch 1, "
         f"{how['side']}x{how['side']}; {how['rounds']} rounds of {how['runs']} runs in turns. x fp32: median of the "
         "time's ratio to the reference of the same round, with its quartiles; below 1 is faster.",

@@ -23,7 +23,7 @@ from segx_export.quiet import quiet
 from segx_trainer.checkpoint import load_run
 
 REFERENCE = "reference"
-SEGX = ("fp32", "int8", "w8", "auto")
+SEGX = ("int8", "w8", "auto", "fp32")
 KEPT = {"INFERENCE_PRECISION_HINT": "f32"}
 """OpenVINO's setting that keeps it from computing float32 files in bfloat16."""
 
@@ -85,7 +85,7 @@ def build(
         found += peers(run, form, side, folder, inputs, workers)
     for pruned in sorted(run.glob("pruned-*")):
         below = folder / pruned.name
-        for one in ours(pruned, tiles, images, below, ("fp32", "int8")):
+        for one in ours(pruned, tiles, images, below, ("int8", "fp32")):
             name = f"{pruned.name} {one.name.removeprefix('segx ')}"
             found.append(Contestant(name, one.form, one.runtime, one.path, one.config, one.note))
     return found, inputs

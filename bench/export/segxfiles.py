@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from segx_core import card_io, onnx_metadata
 from segx_core.card import METADATA_KEY, Card
 from segx_export import onnxgraph
+from segx_export.compress import REFERENCE
 from segx_export.deploy import LOGITS
 from segx_export.export import ExportRejectedError, ExportSettings, export_run
 from segx_trainer.checkpoint import BEST
@@ -49,6 +50,8 @@ def segx_file(run: Path, precision: str, data: Path, images: int, folder: Path) 
         folder: for the files; those that are there are taken.
     """
     copy, out = folder / "run", folder / f"segx-{precision}.onnx"
+    if precision == "fp32" and (copy / REFERENCE).is_file():
+        out = copy / REFERENCE  # every export leaves it
     if not out.is_file():
         copy.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run / BEST, copy / BEST)
