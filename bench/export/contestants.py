@@ -1,12 +1,11 @@
 """Who takes part: for one network, the files of each form, built once and kept in the work folder.
 
 The reference is the plain float32 export in ONNX Runtime. Every quantizer is given the same calibration pictures. What
-a peer cannot build is told on stderr and does not stop the others.
+a peer cannot build is a row with its reason and does not stop the others.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.export.forms import FORMS, export_plain, normalised
 from bench.export.segxfiles import network_alone, segx_file
-from bench.export.workers import Worker, WorkerError
+from bench.export.workers import Worker
 from segx_core.datasets import Dataset
 from segx_export.quiet import quiet
 from segx_trainer.checkpoint import load_run
@@ -60,6 +59,10 @@ class Inputs:
     """One picture to take times with."""
 
 
+Failures = dict[str, dict[str, str]]
+"""By form and contestant: why it could not be built or loaded."""
+
+
 def segx_int8(run: Path, tiles: Dataset, images: int, folder: Path) -> Path:
     """The int8 deploy file. A function of its own, so that another way to make it can be put in its place."""
     return segx_file(run, "int8", tiles.root, images, folder).path
@@ -67,8 +70,8 @@ def segx_int8(run: Path, tiles: Dataset, images: int, folder: Path) -> Path:
 
 def build(
     run: Path, tiles: Dataset, side: int, images: int, folder: Path, workers: dict[str, Worker]
-) -> tuple[list[Contestant], Inputs]:
-    """Every contestant of one network, in both forms.
+) -> tuple[list[Contestant], Inputs, Failures]:
+    """Every contestant of one network, in both forms, and those that could not be built.
 
     Args:
         run: a run folder with a checkpoint.
@@ -81,14 +84,16 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     inputs = write_inputs(run, tiles, images, folder)
     found = [*ours(run, tiles, images, folder)]
+    failed: Failures = {}
     for form in FORMS:
-        found += peers(run, form, side, folder, inputs, workers)
+        able, failed[form] = peers(run, form, side, folder, inputs, workers)
+        found += able
     for pruned in sorted(run.glob("pruned-*")):
         below = folder / pruned.name
         for one in ours(pruned, tiles, images, below, ("int8", "fp32")):
             name = f"{pruned.name} {one.name.removeprefix('segx ')}"
             found.append(Contestant(name, one.form, one.runtime, one.path, one.config, one.note))
-    return found, inputs
+    return found, inputs, failed
 
 
 def write_inputs(run: Path, tiles: Dataset, images: int, folder: Path) -> Inputs:
@@ -124,8 +129,8 @@ def ours(run: Path, tiles: Dataset, images: int, folder: Path, precisions: tuple
 
 def peers(
     run: Path, form: str, side: int, folder: Path, inputs: Inputs, workers: dict[str, Worker]
-) -> list[Contestant]:
-    """The reference and what others make of it."""
+) -> tuple[list[Contestant], dict[str, str]]:
+    """The reference and what others make of it; and why some could not."""
     plain, calibration = folder / f"plain.{form}.onnx", inputs.calibration[form]
     once(plain, lambda: export_plain(load_run(run).network, form, side, plain))
     found = [
@@ -133,25 +138,34 @@ def peers(
         Contestant("reference, again", form, "ort", plain),
         Contestant("torch eager", form, "torch", run, {"form": form}),
     ]
+    failed = {}
     static, dynamic = folder / f"ort-static.{form}.onnx", folder / f"ort-dynamic.{form}.onnx"
-    once(static, lambda: ort_static(plain, calibration, static))
-    once(dynamic, lambda: ort_dynamic(plain, dynamic))
-    found += [
-        Contestant("ONNX Runtime quantize_static", form, "ort", static),
-        Contestant("ONNX Runtime quantize_dynamic", form, "ort", dynamic),
+    makers: list[tuple[str, str, Path, Callable[[], object]]] = [
+        ("ONNX Runtime quantize_static", "ort", static, lambda: ort_static(plain, calibration, static)),
+        ("ONNX Runtime quantize_dynamic", "ort", dynamic, lambda: ort_dynamic(plain, dynamic)),
     ]
     if "openvino" in workers:
-        int8 = folder / f"openvino-int8.{form}.xml"
-        files = {"OpenVINO fp32": plain}
+        int8, ask = folder / f"openvino-int8.{form}.xml", workers["openvino"].ask
+        makers += [
+            ("OpenVINO fp32", "openvino", plain, lambda: None),
+            (
+                "OpenVINO int8 (NNCF)",
+                "openvino",
+                int8,
+                lambda: ask("quantize", path=plain, pictures=calibration, out=int8),
+            ),
+        ]
+    for name, runtime, path, make in makers:
         try:
-            once(int8, lambda: workers["openvino"].ask("quantize", path=plain, pictures=calibration, out=int8))
-            files["OpenVINO int8 (NNCF)"] = int8
-        except WorkerError as error:
-            print(f"NNCF could not quantize {plain.name}: {error}", file=sys.stderr)
-        for name, path in files.items():
-            found.append(Contestant(name, form, "openvino", path))
-            found.append(Contestant(f"{name}, float32 kept", form, "openvino", path, KEPT))
-    return found
+            once(path, make)
+        # A peer that cannot do something is a result of the bench, whatever its library raises.
+        except Exception as error:  # noqa: BLE001
+            failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            continue
+        found.append(Contestant(name, form, runtime, path))
+        if runtime == "openvino":
+            found.append(Contestant(f"{name}, float32 kept", form, runtime, path, KEPT))
+    return found, failed
 
 
 def once(path: Path, make: Callable[[], object]) -> None:

@@ -86,7 +86,7 @@ def network(
 ) -> dict[str, Any]:
     """Both tables of one network."""
     folder = work / name
-    everyone, inputs = contestants.build(run, crops, SIDE, images, folder, running)
+    everyone, inputs, unbuilt = contestants.build(run, crops, SIDE, images, folder, running)
     card = load_run(run).card
     forms = {}
     for form in FORMS:
@@ -109,7 +109,7 @@ def network(
             }
             for one in able
         ]
-        forms[form] = rows + [{"name": label, "error": reason} for label, reason in failed.items()]
+        forms[form] = rows + [{"name": label, "error": reason} for label, reason in (unbuilt[form] | failed).items()]
     training = card.training
     return {
         "name": name,

@@ -149,3 +149,22 @@ def test_the_table_lists_the_fastest_first_and_says_what_did_not_run() -> None:
     assert lines[2] == "| **segx int8**, rejected | 0.60x | 0.50-0.70 | 12.0 | 0.60x | 0.26x |"
     assert lines[3].startswith("| reference | 1.00x |")
     assert lines[-2] == "- peer did not run: no kernel"
+
+
+def test_the_section_states_machine_versions_and_both_forms() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_results.py"))
+    times = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "ms": 9.0, "cpu_ratio": 1.0, "size_ratio": 1.0}
+    row = {**times, "name": "reference", "note": "", "miou": 0.5, "drop": 0.0, "agreement": 1.0}
+    network = {"name": "unet", "network": "unet", "encoder": "resnet18", "steps": 7, "val_miou": 0.61}
+    found = {
+        "machine": {"cpu": "Some CPU", "cores": "2", "onnxruntime": "1.2.3"},
+        "instructions": ["avx2", "avx512_vnni"],
+        "versions": {"openvino": "4.5.6"},
+        "settings": {"side": 256, "rounds": 3, "runs": 2, "val_crops": 8},
+        "networks": [{**network, "forms": {"deploy": [row], "network": [row]}}],
+    }
+    text = "\n".join(page["exporting"](found))
+    for words in ("Some CPU", "avx512_vnni", "openvino 4.5.6", "256x256", "unet on resnet18, 7 steps, val mIoU 0.6100"):
+        assert words in text
+    assert "| reference | 1.00x | 1.00-1.00 | 9.0 | 1.00x | 1.00x | 0.5000 | 0.00 | 100.00% |" in text
+    assert "| reference | 1.00x | 1.00-1.00 | 9.0 | 1.00x | 1.00x |\n" in text + "\n"
