@@ -108,7 +108,7 @@ def load_openvino(path: str, config: dict[str, str]) -> tuple[Call, str]:
     settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, **config}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     floats = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    return (lambda batch: compiled(batch)[0]), f"floats as {floats}"
+    return (lambda batch: compiled(batch)[0]), "" if config else f"floats as {floats}"
 
 
 def load_torch(path: str, form: str) -> Call:
