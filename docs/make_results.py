@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def render() -> str:
     """The page, from bench/*/results.json."""
-    parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid")), *serving(load("serve")), *gpu()]
+    parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid"))]
+    if (ROOT / "bench" / "export" / "results.json").is_file():
+        parts += exporting(load("export"))
+    parts += [*serving(load("serve")), *gpu()]
     return "\n".join([HEAD, *parts]) + "\n"
 
 
@@ -108,6 +111,48 @@ def camvid(found: dict[str, Any]) -> list[str]:
         f"The service's PNG is byte for byte that of `segx predict`: {found['service_equals_predict']} pictures.",
         "",
     ]
+
+
+def exporting(found: dict[str, Any]) -> list[str]:
+    """Compressed files beside the plain export."""
+    how, versions = found["settings"], ", ".join(f"{name} {text}" for name, text in sorted(found["versions"].items()))
+    lines = [
+        "## Compressed files beside the plain export",
+        "",
+        f"`python -m bench.export.run --runs RUNS --data DATA` on {where(found)}",
+        f"({' '.join(found['instructions'])}); {versions}. What is measured and how",
+        "fair it is stands in [bench/export/README.md](../bench/export/README.md). One thread, batch 1, "
+        f"{how['side']}x{how['side']}; {how['rounds']} rounds of {how['runs']} runs in turns. x fp32: median of the "
+        "time's ratio to the reference of the same round, with its quartiles; below 1 is faster.",
+        f"Quality on {how['val_crops']} crops of val: val flatters here too.",
+        "",
+    ]
+    for one in found["networks"]:
+        of_encoder = f"{one['network']} on {one['encoder']}, {one['steps']} steps, val mIoU {one['val_miou']:.4f}"
+        for form, title in EXPORT_FORMS.items():
+            lines += [f"**{of_encoder}: {title}.**", "", *export_table(one["forms"][form], quality=form == "deploy")]
+    return lines
+
+
+EXPORT_FORMS = {
+    "deploy": "uint8 picture in, class map out",
+    "network": "the network alone, normalised float in, logits out",
+}
+
+
+def export_table(rows: list[dict[str, Any]], *, quality: bool) -> list[str]:
+    """One form's table, the fastest first; what could not be run last, with its reason below."""
+    heads = ["x fp32", "quartiles", "ms", "x fp32, CPU time", "size"]
+    heads += ["mIoU", "drop, points", "same pixels"] if quality else []
+    lines, failed = [row("", heads), row("---", ["---"] * len(heads))], [one for one in rows if "error" in one]
+    for one in sorted((one for one in rows if "error" not in one), key=lambda one: float(one["ratio"])):
+        values = [ratio(one["ratio"]), f"{one['ratio_low']:.2f}-{one['ratio_high']:.2f}", f"{one['ms']:.1f}"]
+        values += [ratio(one["cpu_ratio"]), ratio(one["size_ratio"])]
+        values += [f"{one['miou']:.4f}", f"{one['drop']:.2f}", f"{one['agreement']:.2%}"] if quality else []
+        name = f"**{one['name']}**" if one["name"].startswith("segx") else one["name"]
+        lines.append(row(f"{name}, {one['note']}" if one["note"] else name, values))
+    reasons = [f"- {one['name']} did not run: {one['error']}" for one in failed]
+    return [*lines, "", *reasons, *([""] if reasons else [])]
 
 
 WORKLOADS = {
@@ -245,6 +290,7 @@ def ratio(value: float | None) -> str:
 GPU_BENCHES = {
     "smoke": ("python bench/gpu/smoke.py", "does CUDA load, agree with the CPU, and what do fp32 and fp16 cost"),
     "serve": ("python -m bench.gpu.serve", "fp16 served, beside a raw loop with IOBinding, p50 and p99"),
+    "export": ("python -m bench.gpu.export", "fp16 on CUDA and int8 on TensorRT beside fp32 on CUDA"),
     "overlap": ("python -m bench.gpu.overlap", "how much of the copies runs hide, with and without recorded graphs"),
 }
 
