@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from bench.export.forms import FORMS, export_plain, normalised
-from bench.export.segxfiles import network_alone, segx_file
+from bench.export.segxfiles import network_alone, segx_files
 from bench.export.workers import Worker
 from segx_core.datasets import Dataset
 from segx_export.quiet import quiet
@@ -63,11 +63,6 @@ Failures = dict[str, dict[str, str]]
 """By form and contestant: why it could not be built or loaded."""
 
 
-def segx_int8(run: Path, tiles: Dataset, images: int, folder: Path) -> Path:
-    """The int8 deploy file. A function of its own, so that another way to make it can be put in its place."""
-    return segx_file(run, "int8", tiles.root, images, folder).path
-
-
 def build(
     run: Path, tiles: Dataset, side: int, images: int, folder: Path, workers: dict[str, Worker]
 ) -> tuple[list[Contestant], Inputs, Failures]:
@@ -113,10 +108,9 @@ def ours(run: Path, tiles: Dataset, images: int, folder: Path, precisions: tuple
     """segx's files, each as deployed and as the network inside."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
+    files = segx_files(run, tiles, images, folder)
     for precision in precisions:
-        if precision == "int8":
-            segx_int8(run, tiles, images, folder)
-        file = segx_file(run, precision, tiles.root, images, folder)
+        file = files[precision]
         kept = f" (kept {file.precision})" if precision == "auto" else ""
         note = "" if file.verdict in ("passed", "ungated", "reference") else file.verdict
         inner = network_alone(file.path, len(tiles.classes), folder / f"segx-{precision}.network.onnx")

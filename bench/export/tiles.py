@@ -1,7 +1,7 @@
 """A data set of square crops from another one, so that files of a fixed size and files of any size see the same pixels.
 
-train: the centre of each picture, to calibrate on. val: the four corners of each picture; they overlap, so pixels in
-the middle count up to four times. It writes a folder that `segx` itself can open.
+train: the centre of each picture, to calibrate on. val: two opposite corners of each; where they overlap, pixels
+count twice. It writes a folder that `segx` itself can open.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from segx_core.datasets import Dataset, open_dataset, spread
 from segx_core.progress import track
 
-TILES = {"train": ("centre",), "val": ("top-left", "top-right", "bottom-left", "bottom-right")}
+TILES = {"train": ("centre",), "val": ("top-left", "bottom-right")}
 
 
 def make_tiles(source: Dataset, side: int, folder: Path, pictures: int | None = None) -> Dataset:

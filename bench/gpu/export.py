@@ -24,15 +24,13 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from bench.gpu.smoke import random_model
 from bench.serve.make_models import scene
 from segx_core import atomic, machine, runtime
-from segx_export import onnxgraph
+from segx_export.calibrate import activations, calibrate
 from segx_export.half import to_half
-from segx_export.quantize import QUANTIZED, PictureReader, prepare
-from segx_export.quiet import quiet
+from segx_export.quantize import TENSORRT, prepare, quantize
 
 RESULT = Path(__file__).with_name("export.json")
 PICTURES, ROUNDS, RUNS = 8, 30, 10
@@ -134,22 +132,11 @@ def turns(calls: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
 
 def signed_int8(path: Path, pictures: NDArray[np.uint8], out: Path) -> None:
     """A QDQ file as TensorRT wants it: int8 on both sides, symmetric, weights per channel, biases in float."""
-    prepared = prepare(onnx.load(path))
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        source = Path(folder) / "float.onnx"
-        onnx.save(prepared, source)
-        quantize_static(
-            source,
-            out,
-            PictureReader(pictures, prepared.graph.input[0].name),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTIZED),
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(onnxgraph.surroundings(prepared.graph)),
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-        )
+    prepared = prepare(onnx.load(path), raw=False)
+    name = prepared.graph.input[0].name
+    feeds = [{name: picture[None]} for picture in pictures]
+    ranges = calibrate(prepared, activations(prepared, TENSORRT.operators), feeds, len(feeds))
+    onnx.save(quantize(prepared, ranges.bounds["minmax"], TENSORRT), out)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def compress(
             notes += [_NOT_AT_HOME.format(file.precision) for file in found if not file.at_home]
             if any(file.gate.status != "rejected" for file in found[1:]):
                 break
-    kept = _choose(files, settings)
+    kept = choose(files, settings)
     path = settings.out or run / f"{stem}.{kept.precision}.onnx"
     files = _write(files, built, kept, path, reference_path)
     page = page_path(path) if settings.gate else None
@@ -108,7 +108,7 @@ def _attempts(settings: ExportSettings) -> tuple[tuple[str, ...], list[str]]:
     return tuple(name for name in settings.attempts if name != "fp16"), ["fp16: not tried, it is for CUDA"]
 
 
-def _choose(files: list[FileReport], settings: ExportSettings) -> FileReport:
+def choose(files: list[FileReport], settings: ExportSettings) -> FileReport:
     """The file the user gets: the fastest good one for `auto`, else the last good attempt, else the first refused."""
     attempts = files[1:]
     if not attempts:

@@ -42,6 +42,24 @@ class FileReport:
     recipe: dict[str, str] = field(default_factory=dict)
     """How it was made, in words: what is told (calibration, nodes left in float ...) and its value."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `ExportReport.to_json` gives them of each self."""
+        return {
+            "precision": self.precision,
+            "path": None if self.path is None else str(self.path),
+            "size_bytes": self.size_bytes,
+            "gate": self.gate.model_dump(mode="json"),
+            "measurement": None if self.measurement is None else self.measurement.model_dump(mode="json"),
+            "kernels": None if self.placement is None else asdict(self.placement),
+            "miou_drop_points": self.drop,
+            "miou_drop_interval_points": None if self.drop_interval is None else list(self.drop_interval),
+            "worst_class": self.worst_class,
+            "worst_class_drop_points": self.worst_drop,
+            "pixel_agreement": self.agreement,
+            "at_home": self.at_home,
+            "search": None if self.searched is None else self.searched.to_json(),
+        }
+
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -76,27 +94,10 @@ class ExportReport:
             "kept": self.kept,
             "path": str(self.path),
             "page": None if self.page is None else str(self.page),
-            "files": [self._file(file) for file in self.files],
+            "files": [file.to_json() for file in self.files],
             "parity": asdict(self.parity),
             "machine": self.machine,
             "notes": list(self.notes),
-        }
-
-    def _file(self, file: FileReport) -> dict[str, Any]:
-        return {
-            "precision": file.precision,
-            "path": None if file.path is None else str(file.path),
-            "size_bytes": file.size_bytes,
-            "gate": file.gate.model_dump(mode="json"),
-            "measurement": None if file.measurement is None else file.measurement.model_dump(mode="json"),
-            "kernels": None if file.placement is None else asdict(file.placement),
-            "miou_drop_points": file.drop,
-            "miou_drop_interval_points": None if file.drop_interval is None else list(file.drop_interval),
-            "worst_class": file.worst_class,
-            "worst_class_drop_points": file.worst_drop,
-            "pixel_agreement": file.agreement,
-            "at_home": file.at_home,
-            "search": None if file.searched is None else file.searched.to_json(),
         }
 
     def table(self) -> Table:
