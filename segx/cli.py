@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from segx import __version__
-from segx_core.errors import SegxError, SetupError
+from segx.export_verb import export
+from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
+from segx_core.errors import SegxError
 
 INTERRUPTED = 130
 
@@ -23,12 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Data = Annotated[str, typer.Argument(help="Folder, dataset.yaml, or the built-in name 'scenes'.", show_default=False)]
-Models = Annotated[list[Path], typer.Argument(help="ONNX files made by segx export.", show_default=False)]
-JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")]
-Provider = Annotated[str, typer.Option(help="auto, cpu or cuda. cuda that is not there is an error.")]
-CardFile = Annotated[Path | None, typer.Option("--card", help="YAML card of an ONNX file that carries none.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -72,7 +68,7 @@ def train(
 
     Example: segx train scenes --out runs/first --encoder-weights none --loss "ce + 0.5*dice" --epochs 20
     """
-    _need_training()
+    need_training()
     from segx.training import run_training
 
     options: dict[str, Any] = {
@@ -97,72 +93,7 @@ def train(
     run_training(given, config, set_ or [], out, resume, json)
 
 
-@app.command()
-def export(
-    source: Annotated[
-        str,
-        typer.Argument(help="Run folder, float ONNX file, torchvision:NAME or hf:REPOSITORY.", show_default=False),
-    ],
-    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="SOURCE's PRECISION.onnx")] = None,
-    card: CardFile = None,
-    deploy: Annotated[
-        bool, typer.Option("--deploy", help="ONNX file: raw pictures in, class maps out, as from a run.")
-    ] = False,
-    quantize: Annotated[
-        bool, typer.Option("--quantize", help="int8 if it passes the gate, else w8, else exit 1.")
-    ] = False,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16, w8 or int8.", show_default="fp32")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data for calibration and gate.", show_default="the run's own")
-    ] = None,
-    max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
-    no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not measure quality; the file says so.")] = False,
-    outputs: Annotated[str, typer.Option(help="classmap, or probabilities as well.")] = "classmap",
-    prune: Annotated[
-        float | None, typer.Option(help="First remove this share of the multiply-adds, and train again: 0.5 is half.")
-    ] = None,
-    prune_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of that training.", show_default="0.3 of the run's")
-    ] = None,
-    prune_importance: Annotated[str, typer.Option(help="Which channels go first: by taylor or bn.")] = "taylor",
-    no_distill: Annotated[
-        bool,
-        typer.Option("--no-distill", help="Train the pruned network on labels alone, not on the unpruned one too."),
-    ] = False,
-    qat_steps: Annotated[
-        int | None, typer.Option(help="If int8 fails the gate, train so many steps for it and try again.")
-    ] = None,
-    qat_always: Annotated[bool, typer.Option("--qat-always", help="Take --qat-steps without trying first.")] = False,
-    json: JsonOut = None,
-) -> None:
-    """Export a run, or somebody else's network, to ONNX, compressed and measured if asked.
-
-    Example: segx export runs/first --quantize
-    """
-    _need_training()
-    from segx.exporting import Extras, run_export
-    from segx_export.prune_settings import PruneSettings
-    from segx_export.settings import ExportSettings
-
-    pruning = None
-    if prune is not None:
-        pruning = PruneSettings(
-            amount=prune,
-            epochs=prune_epochs,
-            importance=prune_importance,  # type: ignore[arg-type]  # PruneSettings refuses other words itself
-            distill=not no_distill,
-            data=data,
-        )
-    settings = ExportSettings(
-        precision=precision,
-        quantize=quantize,
-        out=out,
-        data=data,
-        max_drop=max_drop,
-        gate=not no_gate,
-        outputs=outputs,  # type: ignore[arg-type]  # ExportSettings refuses other words itself
-    )
-    run_export(source, settings, json, Extras(card, deploy, pruning, qat_steps, qat_always))
+app.command()(export)
 
 
 @app.command(name="eval")
@@ -312,20 +243,10 @@ def demo(
 
     Example: segx demo
     """
-    _need_training()
+    need_training()
     from segx.demo import run_demo
 
     run_demo(out)
-
-
-def _need_training() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "segmentation_models_pytorch", "onnx") if find_spec(name) is None]
-    if missing:
-        raise SetupError(
-            "the training libraries", f"no {', '.join(missing)}", 'Install them with: pip install "segx[train]"'
-        )
 
 
 def main() -> None:

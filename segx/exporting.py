@@ -50,6 +50,8 @@ def run_export(source: str, settings: ExportSettings, document: Path | None, ext
         raise ConfigError("--card and --deploy with an ONNX file", f"them with {source}", "Leave them out.")
     if (extras.pruning is not None or extras.qat_steps is not None) and not is_run:
         raise ConfigError("a run folder for --prune and --qat-steps", source, "They train, which needs a run.")
+    if settings.size is not None and not is_run:
+        raise ConfigError("a run folder for --size", source, "Other networks have a size rule of their own.")
     pruned = None
     if extras.pruning is not None:
         pruned = prune_run(Path(source), extras.pruning)

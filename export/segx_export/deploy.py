@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
-from segx_core.card import Card, InputSpec, OutputSpec, SizeRule
+from segx_core.card import Axis, Card, InputSpec, OutputSpec, SizeRule
 from segx_core.meaning import meaning
 from segx_export import onnxgraph
 from segx_export.labels import above
@@ -124,6 +124,28 @@ def deploy_card(card: Card, outputs: Outputs, opset: int = OPSET) -> Card:
             "size": SizeRule(),
             "opset": opset,
             "precision": "fp32",
+        }
+    )
+
+
+def fix_size(model: ModelProto, card: Card, size: tuple[int, int]) -> tuple[ModelProto, Card]:
+    """Copies of a dynamic deploy model and its card that take one (height, width): runtimes may plan for it."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    sides = {"H": size[0], "W": size[1]}
+    for item in (*fixed.graph.input, *fixed.graph.output):
+        for axis in item.type.tensor_type.shape.dim:
+            if axis.dim_param in sides:
+                axis.dim_value = sides[axis.dim_param]
+
+    def settled(shape: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        return tuple(sides.get(str(axis), axis) for axis in shape)
+
+    return fixed, card.model_copy(
+        update={
+            "inputs": tuple(spec.model_copy(update={"shape": settled(spec.shape)}) for spec in card.inputs),
+            "outputs": tuple(spec.model_copy(update={"shape": settled(spec.shape)}) for spec in card.outputs),
+            "size": SizeRule(kind="fixed", height=size[0], width=size[1]),
         }
     )
 

@@ -14,7 +14,7 @@ from segx_core.errors import ConfigError, DataError, ModelError, SetupError
 from segx_core.progress import console
 from segx_export.candidates import Candidate
 from segx_export.compress import REFERENCE, compress
-from segx_export.deploy import deploy_card, deploy_model
+from segx_export.deploy import deploy_card, deploy_model, fix_size
 from segx_export.parity import check_parity
 from segx_export.report import ExportRejectedError, ExportReport
 from segx_export.settings import ExportSettings
@@ -49,12 +49,17 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
     _say(f"tracing the network to ONNX (opset {settings.opset}), about half a minute")
     thresholds = loaded.card.thresholds
     model = deploy_model(loaded.network, settings.outputs, settings.opset, thresholds)
+    left = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
+    if left:
+        _say(f"{left} BatchNormalizations follow no convolution and stay: each costs a pass through memory")
     parity = check_parity(loaded.network, model, thresholds=thresholds)
     _say(
         f"torch and ONNX Runtime agree: logits within {parity.logits_difference:.1g}, {parity.agreement:.4%} of pixels"
     )
-    reference = Candidate(model, deploy_card(loaded.card, settings.outputs, settings.opset))
-    return compress(reference, parity, run, settings, dataset)
+    card = deploy_card(loaded.card, settings.outputs, settings.opset)
+    if settings.size is not None:
+        model, card = fix_size(model, card, settings.size)
+    return compress(Candidate(model, card), parity, run, settings, dataset)
 
 
 def _say(text: str) -> None:

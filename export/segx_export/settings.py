@@ -45,6 +45,8 @@ class ExportSettings:
     """Training pictures for int8, spread evenly over the split."""
     gate_images: int | None = None
     """At most so many held-out pictures, spread evenly; None: all."""
+    size: tuple[int, int] | None = None
+    """(height, width) the file is fixed to; None: any size. Only for runs: other files have a rule of their own."""
     opset: int = OPSET
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class ExportSettings:
             )
         if self.calibration_images < 1 or (self.gate_images is not None and self.gate_images < 1):
             raise ConfigError("at least one picture", f"{self.calibration_images} and {self.gate_images}")
+        if self.size is not None and min(self.size) < 1:
+            raise ConfigError("a size of at least one pixel", f"{self.size[0]}x{self.size[1]}")
         if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
             raise ConfigError("a share of pixels from 0 to 1", str(self.min_agreement))
         if self.opset < 18:
@@ -85,3 +89,17 @@ class ExportSettings:
         if self.precision == "auto":
             return ("int8", "w8", "fp16")
         return () if self.precision == "fp32" else (self.precision,)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """ "360x480" -> (360, 480); None stays None.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ConfigError("--size HEIGHTxWIDTH", f"'{text}'", "For example 360x480.")
+    return int(sides[0]), int(sides[1])

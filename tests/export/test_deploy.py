@@ -7,7 +7,9 @@ import onnxruntime
 import pytest
 import torch
 
-from segx_export.deploy import DeployGraph, deploy_model
+from segx_core.predictor import Predictor
+from segx_export.deploy import DeployGraph, deploy_card, deploy_model, fix_size
+from segx_export.modelfile import write_model
 from segx_export.parity import check_parity, shapes_for
 
 
@@ -61,3 +63,18 @@ def test_a_file_is_one_graph_of_named_sizes(model):
     assert [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim] == ["N", "H", "W", 3]
     assert [output.name for output in model.graph.output] == ["classmap", "probabilities"]
     assert {entry.version for entry in model.opset_import if not entry.domain} == {20}
+
+
+def test_a_file_fixed_to_a_size_takes_that_size_alone_and_says_so(tmp_path, model, card):
+    fixed, told = fix_size(model, deploy_card(card, "probabilities"), (33, 47))
+    assert (told.size.kind, told.size.height, told.size.width) == ("fixed", 33, 47)
+    assert told.image.shape == ("N", 33, 47, 3)
+    path = tmp_path / "fixed.onnx"
+    write_model(fixed, told, path)
+    predictor = Predictor.load(path, provider="cpu")
+    picture = np.random.default_rng(6).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    free = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert (predictor.predict(picture) == free.run(["classmap"], {"image": picture[None]})[0][0]).all()
+    assert predictor.predict(np.zeros((70, 90, 3), np.uint8)).shape == (70, 90)  # fitted outside
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
+        predictor.session.run(None, {"image": np.zeros((1, 34, 47, 3), np.uint8)})
