@@ -107,7 +107,8 @@ def activations(prepared: ModelProto, operators: Iterable[str]) -> list[str]:
     graph = prepared.graph
     outside = set(onnxgraph.surroundings(graph))
     known = set(onnxgraph.constants(graph))
-    inferred = {item.name: item.type.tensor_type.elem_type for item in (*graph.value_info, *graph.output)}
+    items = (*graph.input, *graph.value_info, *graph.output)
+    inferred = {item.name: item.type.tensor_type.elem_type for item in items}
     kinds = set(operators)
     names = [
         name
