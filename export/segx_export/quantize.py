@@ -73,7 +73,7 @@ def quantize(
     outside = onnxgraph.surroundings(prepared.graph)
     raw = overrides(prepared) if not scheme.signed else {}  # bytes are no signed numbers
     options: dict[str, Any] = {"TensorQuantOverrides": raw, "ActivationSymmetric": scheme.signed}
-    given = {name: _data(*bound) for name, bound in bounds.items()}
+    given = {name: _data(*bound) for name, bound in _as_kept(prepared, bounds).items()}
     with quiet():
         quantizer = QDQQuantizer(
             copy,
@@ -95,6 +95,19 @@ def quantize(
     del quantized.metadata_props[:]  # the quantizer's own notes
     onnxgraph.check(quantized)
     return quantized
+
+
+def _as_kept(prepared: ModelProto, bounds: Bounds) -> Bounds:
+    """The bounds with those of what only an activation reads narrowed to what the activation lets through.
+
+    The quantizer does so for activations that it quantizes itself, not where a convolution alone is asked for.
+    """
+    kept = dict(bounds)
+    used = onnxgraph.consumers(prepared.graph)
+    for node in prepared.graph.node:
+        if node.op_type in ("Relu", "Clip") and len(used[node.input[0]]) == 1 and node.output[0] in bounds:
+            kept[node.input[0]] = bounds[node.output[0]]
+    return kept
 
 
 def _data(low: float, high: float) -> TensorData:
