@@ -28,9 +28,9 @@ from segx_export.quantize import CPU, Scheme, heavy_nodes, prepare, quantize
 
 EVALUATIONS = 10
 """Most evaluations on the tuning pictures, the first one included."""
-TUNING_PICTURES = 32
+TUNING_PICTURES = 48
 _NOISE_PICTURES = 2
-_MARGIN = 0.5  # part of the allowed loss that tuning accepts: training pictures flatter, and there are few of them
+_MARGIN = 0.25  # part of the allowed loss that tuning accepts: training pictures flatter, and there are few of them
 
 
 @dataclass(frozen=True)
