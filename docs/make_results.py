@@ -16,14 +16,14 @@ def render() -> str:
     """The page, from bench/*/results.json."""
     parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid"))]
     if (ROOT / "bench" / "export" / "results.json").is_file():
-        parts += exporting(load("export"))
+        parts += [*exporting(load("export")), *planted(load("export", "planted.json"))]
     parts += [*serving(load("serve")), *gpu()]
     return "\n".join([HEAD, *parts]) + "\n"
 
 
-def load(part: str) -> dict[str, Any]:
+def load(part: str, name: str = "results.json") -> dict[str, Any]:
     """What bench/PART/run.py measured."""
-    content: dict[str, Any] = json.loads((ROOT / "bench" / part / "results.json").read_text())
+    content: dict[str, Any] = json.loads((ROOT / "bench" / part / name).read_text())
     return content
 
 
@@ -132,6 +132,19 @@ def exporting(found: dict[str, Any]) -> list[str]:
         for form, title in EXPORT_FORMS.items():
             lines += [f"**{of_encoder}: {title}.**", "", *export_table(one["forms"][form], quality=form == "deploy")]
     return lines
+
+
+def planted(found: dict[str, Any]) -> list[str]:
+    """A poor int8 scheme before the gate, and after the search."""
+    said = []
+    for name in ("planted", "mended"):
+        reasons = "; ".join(found[name]["gate"]["reasons"]) or "passed"
+        said.append(f"- {name}: {found[name]['miou_drop_points']:.2f} points lost on val; gate: {reasons}")
+    kept, nodes, tried = (found["search"][key] for key in ("kept_float", "nodes", "evaluations"))
+    head = (
+        f"**A planted failure** (`python -m bench.export.planted`, {found['run']}; S8 activations, one scale a weight):"
+    )
+    return [f"{head} {len(kept)} of {nodes} nodes float after {len(tried)} evaluations.", "", *said, ""]
 
 
 EXPORT_FORMS = {
