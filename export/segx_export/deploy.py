@@ -95,6 +95,7 @@ def deploy_model(
     onnxgraph.sort_nodes(graph)
     onnxgraph.remove_dead(graph)
     onnxgraph.name_nodes(graph)
+    onnxgraph.forget_origins(graph)
     onnxgraph.check(model)
     return model
 

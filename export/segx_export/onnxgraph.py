@@ -128,6 +128,13 @@ def name_nodes(graph: GraphProto) -> None:
         seen.add(node.name)
 
 
+def forget_origins(graph: GraphProto) -> None:
+    """Drop what the exporter noted of each node's source lines: a megabyte in a SegFormer's file."""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+
+
 def check(model: ModelProto) -> None:
     """onnx.checker with full type and shape inference; raises onnx.checker.ValidationError for our own bugs."""
     onnx.checker.check_model(model, full_check=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from segx_export import onnxgraph
 
 SESSION_CONFIG = {"session.disable_quant_qdq": "1"}
-_SHARES = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75)  # of the largest weight of a channel
-_SMALLEST = 256  # weights under so many elements save nothing
+_SPARED = 0.03  # first, last and depthwise layers hold few of the weights and make most of the noise
 
 
 def quantize_weights(model: ModelProto) -> ModelProto:
@@ -24,14 +23,15 @@ def quantize_weights(model: ModelProto) -> ModelProto:
     small.CopyFrom(model)
     graph = small.graph
     known = onnxgraph.constants(graph)
+    chosen = _worthwhile(graph, known)
     done: dict[tuple[str, int], str] = {}
     nodes: list[NodeProto] = []
     for node in graph.node:
         if node.op_type not in onnxgraph.HEAVY or len(node.input) < 2 or node.input[1] not in known:
             continue
-        weight = known[node.input[1]]
-        if weight.dtype != np.float32 or weight.size < _SMALLEST:
+        if node.input[1] not in chosen:
             continue
+        weight = known[node.input[1]]
         axis = _output_axis(node, weight.ndim)
         key = (node.input[1], axis)
         if key not in done:
@@ -64,21 +64,28 @@ def _output_axis(node: NodeProto, dimensions: int) -> int:
 
 
 def _symmetric(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """float32 weight -> int8 of the same shape and (M,) float32 scales; weight is close to int8 * scale.
-
-    Of a few ranges up to the largest value each channel takes the one with the least squared error: cutting off a lone
-    large weight may round all others better.
-    """
+    """float32 weight -> int8 of the same shape and (M,) float32 scales; weight is close to int8 * scale."""
     others = tuple(index for index in range(weight.ndim) if index != axis)
     largest = np.abs(weight).max(axis=others, keepdims=True)
-    full = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    scales, least = full, np.full(full.shape, np.inf)
-    for share in _SHARES:
-        tried = (full * share).astype(np.float32)
-        error = np.square(_rounded(weight, tried) * tried - weight).sum(axis=others, keepdims=True)
-        scales, least = np.where(error < least, tried, scales), np.minimum(error, least)
-    return _rounded(weight, scales).astype(np.int8), scales.reshape(-1).astype(np.float32)
+    scales = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+    integers = np.clip(np.round(weight / scales), -127, 127).astype(np.int8)
+    return integers, scales.reshape(-1)
 
 
-def _rounded(weight: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.clip(np.round(weight / scales), -127, 127)
+def _worthwhile(graph: GraphProto, known: dict[str, NDArray[np.generic]]) -> set[str]:
+    """Names of the weights that become int8: all but the smallest ones, which together are _SPARED of all."""
+    sizes = {
+        node.input[1]: known[node.input[1]].size
+        for node in graph.node
+        if node.op_type in onnxgraph.HEAVY
+        and len(node.input) > 1
+        and node.input[1] in known
+        and known[node.input[1]].dtype == np.float32
+    }
+    chosen, spared = set(sizes), 0
+    for name in sorted(sizes, key=lambda key: sizes[key]):
+        spared += sizes[name]
+        if spared > _SPARED * sum(sizes.values()):
+            break
+        chosen.remove(name)
+    return chosen
