@@ -97,6 +97,16 @@ def miou(matrix: NDArray[np.int64]) -> float:
     return mean_present(iou(matrix))
 
 
+def target_miou(matrix: NDArray[np.int64]) -> float:
+    """Mean IoU over the classes present in the target alone, NaN where there are none.
+
+    To compare models on the same pixels: the classes are then the same for both, while a stray pixel of an absent class
+    would otherwise add a class with IoU 0 to one of them.
+    """
+    _, there, _ = tallies(matrix)
+    return mean_present(np.where(there > 0, iou(matrix), np.nan))
+
+
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     """(K,) `part` / `whole` as float64, NaN (without a warning) where `whole` is 0."""
     out = np.full(np.shape(whole), np.nan, dtype=np.float64)

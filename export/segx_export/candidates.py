@@ -30,7 +30,7 @@ class Candidate:
     searched: Searched | None = None
     """How an int8 model was found; None for other precisions."""
     feed: Callable[[UInt8], Feeds] | None = None
-    """A picture (H, W, 3) as the graph's inputs; None for deploy graphs, which take pictures as they are."""
+    """A picture (H, W, 3) as the graph's inputs; None for graphs that take pictures of any size as they are."""
 
 
 SESSIONS = {

@@ -26,7 +26,7 @@ from segx_export.settings import ExportSettings
 REFERENCE = "model.fp32.onnx"
 """The float file's name in the run folder; it stands there whatever was asked for."""
 
-_NOT_AT_HOME = "{}: its speed here says nothing, this machine has not the provider it is made for (not run)"
+_NOT_AT_HOME = "{}: its speed here says nothing, it was not measured on its own provider beside fp32 (not run)"
 _CLEARLY = 0.98  # `auto` prefers another file to fp32 only if it takes less than this share of its time
 
 

@@ -15,6 +15,7 @@ from segx_core.progress import console
 from segx_export.candidates import Candidate
 from segx_export.compress import REFERENCE, compress
 from segx_export.deploy import deploy_card, deploy_model, fix_size
+from segx_export.feeding import feeder
 from segx_export.parity import check_parity
 from segx_export.report import ExportRejectedError, ExportReport
 from segx_export.settings import ExportSettings
@@ -59,7 +60,7 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
     card = deploy_card(loaded.card, settings.outputs, settings.opset)
     if settings.size is not None:
         model, card = fix_size(model, card, settings.size)
-    return compress(Candidate(model, card), parity, run, settings, dataset)
+    return compress(Candidate(model, card, feed=feeder(card, model)), parity, run, settings, dataset)
 
 
 def _say(text: str) -> None:

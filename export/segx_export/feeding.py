@@ -6,7 +6,7 @@ order and layout, and normalised. It runs nothing, and knows nothing of what the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
@@ -37,6 +37,12 @@ def calibration_feeds(card: Card, ports: Sequence[Port], pictures: Iterable[UInt
     for picture in pictures:
         batch = np.repeat(thirdparty.bring(np.asarray(picture)[None], card.size), count, axis=0)
         yield complete({image.name: thirdparty.prepare(batch, image)}, card, ports)
+
+
+def feeder(card: Card, model: ModelProto) -> Callable[[UInt8], Feed]:
+    """A function from a picture (H, W, 3) to the feed of one run of `model`."""
+    ports = ports_of(model)
+    return lambda picture: next(calibration_feeds(card, ports, [picture]))
 
 
 def ports_of(model: ModelProto) -> tuple[Port, ...]:

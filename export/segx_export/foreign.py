@@ -7,9 +7,7 @@ where segx wrote it itself under the name of a float reference: then its card ge
 
 from __future__ import annotations
 
-import functools
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -20,14 +18,12 @@ from onnx import ModelProto
 from segx_core import onnx_metadata
 from segx_core.card import METADATA_KEY, Card, Gate, Origin, OutputSpec
 from segx_core.errors import ConfigError, ModelError
-from segx_core.fitting import Port
 from segx_core.predictor import Predictor
-from segx_core.runner import UInt8
 from segx_export import onnxgraph
 from segx_export.acceptance import opset_of, read_foreign
 from segx_export.candidates import Candidate
 from segx_export.compress import compress
-from segx_export.feeding import Feed, calibration_feeds, output_ports, ports_of
+from segx_export.feeding import calibration_feeds, feeder, output_ports, ports_of
 from segx_export.modelfile import write_model
 from segx_export.outsiders import choose_place, judged_on, say
 from segx_export.parity import with_logits
@@ -81,7 +77,7 @@ def export_onnx(
     reference = replace(
         reference,
         card=_signed(reference.card, path),
-        feed=functools.partial(_feed, reference.card, ports_of(reference.model)),
+        feed=feeder(reference.card, reference.model),
     )
     with tempfile.TemporaryDirectory(prefix="segx-") as folder:
         probe = Path(folder) / "reference.onnx"
@@ -91,11 +87,6 @@ def export_onnx(
     agreement = f"scores within {parity.logits_difference:.1g}, {parity.agreement:.4%} of pixels"
     say(f"{path} and the reference agree: {agreement}")
     return compress(reference, parity, place.folder, settings, dataset, place.stem)
-
-
-def _feed(card: Card, ports: Sequence[Port], picture: UInt8) -> Feed:
-    """One picture as the graph takes it."""
-    return next(calibration_feeds(card, ports, [picture]))
 
 
 def _is_deployed(card: Card) -> bool:

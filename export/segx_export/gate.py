@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segx_core.card import Gate
-from segx_core.confusion import iou, miou
+from segx_core.confusion import iou, miou, tallies, target_miou
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def judge(
         defects: further reasons to reject, found elsewhere.
     """
     before, after = iou(reference), iou(candidate)
-    # A class absent from target and prediction in one matrix alone counts as 0 there only if the other has it.
-    drops = (np.nan_to_num(before) - np.nan_to_num(after)) * 100
+    # Over the classes of the target, which are the same for both; see `target_miou`.
+    drops = np.where(tallies(reference)[1] > 0, np.nan_to_num(before) - np.nan_to_num(after), -np.inf) * 100
     worst = int(np.argmax(drops))
-    drop = (miou(reference) - miou(candidate)) * 100
+    drop = (target_miou(reference) - target_miou(candidate)) * 100
     fall = (
         f"class '{classes[worst]}' fell most, by {drops[worst]:.2f} points ({before[worst]:.4f} to {after[worst]:.4f})"
     )

@@ -42,6 +42,8 @@ class _Bench:
     times: tuple[Milliseconds, ...]
     """Milliseconds of one picture, turn by turn, by runner."""
     picture: UInt8
+    provider: str
+    """Of the reference."""
     settings: ExportSettings
     dataset: Dataset
 
@@ -70,7 +72,7 @@ def judge_all(
     if math.isnan(found.miou[0]):
         raise DataError(f"labelled pixels in the split '{settings.split}'", "only ignored ones", "Check the masks.")
     picture = dataset.read(samples[0])[0]
-    bench = _Bench(found, latencies(runners, picture), picture, settings, dataset)
+    bench = _Bench(found, latencies(runners, picture), picture, runners[0].provider, settings, dataset)
     reports = [
         _report(name, candidates[name], runner, index, bench)
         for index, (name, runner) in enumerate(zip(names, runners, strict=True))
@@ -111,7 +113,8 @@ def _report(name: str, candidate: Candidate, runner: Predictor, index: int, benc
     )
     if index == 0:
         return replace(describe(name, candidate, Gate(status="reference")), measurement=row)
-    at_home = _HOMES.get(name, runner.provider) == runner.provider
+    # A file for the CPU beside a float one on the GPU says nothing of either.
+    at_home = _HOMES.get(name, runner.provider) == runner.provider == bench.provider
     kernels = placement(candidate.model, candidate.card.session)
     verdict = judge(
         found.matrices[0],

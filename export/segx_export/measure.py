@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segx_core.confusion import miou
+from segx_core.confusion import miou, target_miou
 from segx_core.datasets import Dataset, Sample
 from segx_core.meaning import meaning
 from segx_core.progress import track
@@ -60,7 +60,7 @@ class Quality:
         losses = []
         for _ in range(draws):
             drawn = self.each[random.integers(0, self.images, self.images)].sum(axis=0)
-            losses.append((miou(drawn[0]) - miou(drawn[index])) * 100)
+            losses.append((target_miou(drawn[0]) - target_miou(drawn[index])) * 100)
         low, high = np.nanpercentile(losses, [2.5, 97.5])
         return float(low), float(high)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from segx_core.progress import track
+from segx_export import onnxgraph
 from segx_export.calibrate import Feeds
 
 Scores = list[NDArray[Any]]
@@ -22,9 +23,15 @@ Scores = list[NDArray[Any]]
 
 def scores_tensor(model: ModelProto) -> str:
     """The tensor that decides: what the last ArgMax or threshold reads, or else the first float output."""
-    chosen: list[str] = [node.input[0] for node in model.graph.node if node.op_type in ("ArgMax", "Greater")]
-    if chosen:
-        return chosen[-1]
+    integers = [item.name for item in model.graph.output if item.type.tensor_type.elem_type != TensorProto.FLOAT]
+    if integers:  # a map: go back from it to what it was decided from
+        made = onnxgraph.producers(model.graph)
+        waiting = integers[:1]
+        while waiting:
+            node = made.get(waiting.pop(0))
+            if node is not None and node.op_type in ("ArgMax", "Greater"):
+                return str(node.input[0])
+            waiting += [name for name in node.input if name] if node is not None else []
     floats: list[str] = [
         item.name for item in model.graph.output if item.type.tensor_type.elem_type == TensorProto.FLOAT
     ]

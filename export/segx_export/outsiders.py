@@ -60,7 +60,7 @@ def judged_on(card: Card, settings: ExportSettings) -> tuple[ExportSettings, Dat
     """
     if settings.data is not None or card.training is not None:
         return settings, open_data(card, settings)
-    if "int8" in settings.attempts:
+    if {"int8", "int8-trt"} & set(settings.attempts):
         raise DataError(
             f"data to calibrate int8 on, with the classes of {card.name}",
             "none",

@@ -114,7 +114,9 @@ def _enlargement(node: NodeProto | None, used: dict[str, list[NodeProto]], outpu
     way = next((item.s for item in node.attribute if item.name == "coordinate_transformation_mode"), b"half_pixel")
     alone = len(used[node.output[0]]) == 1 and node.output[0] not in outputs
     # Cropping may fill with a constant, which a bias must not touch.
-    return node if alone and mode in _ENLARGEMENTS and way != b"tf_crop_and_resize" else None
+    # A Resize to computed sizes names the old number of channels.
+    by_factor = len(node.input) == 3
+    return node if alone and by_factor and mode in _ENLARGEMENTS and way != b"tf_crop_and_resize" else None
 
 
 def _keeps_size(node: NodeProto, known: dict[str, NDArray[np.generic]]) -> bool:
@@ -144,7 +146,7 @@ def _merge(graph: GraphProto, mix: NodeProto) -> None:
         return
     projection, offset, weight, *bias = (known[item].astype(np.float64) for item in names)
     outputs_count, inputs_count = weight.shape[:2]
-    if outputs_count != inputs_count or projection.ndim != 2 or offset.ndim != 1:
+    if outputs_count != inputs_count or projection.ndim != 2 or offset.shape != (inputs_count,):
         return  # the Reshape names the number of channels, which must stay
     weight = weight.reshape(outputs_count, inputs_count)
     offset = weight @ offset + (bias[0] if bias else 0.0)

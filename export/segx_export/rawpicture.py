@@ -98,11 +98,13 @@ def _chain(
         return None
 
     def reader(name: str) -> NodeProto | None:
-        nodes = [node for node in used[name] if node.op_type != "Shape"]
+        nodes = used[name]
+        if name == first:  # sizes may be asked of the picture itself, which stays
+            nodes = [node for node in nodes if node.op_type != "Shape"]
         return nodes[0] if len(nodes) == 1 else None
 
     turn = reader(first)
-    if turn is None or turn.op_type != "Transpose":
+    if turn is None or turn.op_type != "Transpose" or list(turn.attribute[0].ints) != [0, 3, 1, 2]:
         return None
     affine: list[NodeProto] = []
     node = reader(turn.output[0])
@@ -114,12 +116,19 @@ def _chain(
         affine.append(node)
         node = reader(node.output[0])
     pad = None
-    if node is not None and node.op_type == "Pad" and (len(node.input) < 3 or not node.input[2]):
+    if (
+        node is not None
+        and node.op_type == "Pad"
+        and len(node.input) < 4
+        and not (len(node.input) > 2 and node.input[2])
+    ):
         pad, node = node, reader(node.output[0])
     plain = node is not None and node.op_type == "Conv" and onnxgraph.attribute(node, "group", 1) == 1
     if not affine or affine[0].op_type != "Cast" or node is None or not plain:
         return None
-    if node.input[1] not in known or (len(node.input) > 2 and node.input[2] not in known):
+    if node.input[1] not in known or known[node.input[1]].shape[1] != 3:
+        return None
+    if len(node.input) > 2 and node.input[2] not in known:
         return None
     return turn, affine, pad, node
 

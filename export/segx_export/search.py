@@ -17,6 +17,7 @@ from typing import Any
 from onnx import ModelProto
 
 from segx_core.card import Card
+from segx_core.confusion import target_miou
 from segx_core.datasets import Dataset, Sample, spread
 from segx_core.predictor import Predictor
 from segx_core.runner import UInt8
@@ -194,6 +195,12 @@ def _fewest(hunt: _Search, most: int) -> None:
     while hunt.left and count < most and not hunt.passes(count):
         low, count = count, 2 * count
     high = min(count, most)
+    if hunt.left and hunt.best is not None and not hunt.best[0] and high > low + 1:
+        high = most  # nothing has sufficed so far: all float does, so look between
+        while hunt.left and high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if hunt.passes(middle) else (middle, high)
+        return
     while hunt.left and high - low > 1 and hunt.best is not None and hunt.best[0]:
         middle = (low + high) // 2
         if hunt.passes(middle):
@@ -212,7 +219,7 @@ def _drop_from(
             path = Path(folder) / "model.onnx"
             write_model(model, card, path)
             runner = Predictor.load(path, provider="cpu")
-            return quality([runner], dataset, samples, "tuning int8").miou[0]
+            return target_miou(quality([runner], dataset, samples, "tuning int8").matrices[0])
 
     before = miou(reference)
     return lambda candidate: 0.0 if before != before else (before - miou(candidate)) * 100  # NaN: nothing labelled

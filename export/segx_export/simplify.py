@@ -63,11 +63,12 @@ def _stacked(graph: GraphProto, name: str, axes: list[str], keepdims: int) -> li
 def _enlarged_once(graph: GraphProto, parts: list[str]) -> list[str]:
     """The same sum with one Resize for all parts that come out of equal ones: enlarging is linear."""
     made, used = onnxgraph.producers(graph), onnxgraph.consumers(graph)
+    outputs = {item.name for item in graph.output}
     groups: dict[bytes, list[NodeProto]] = defaultdict(list)
     rest = []
     for part in parts:
         node = made.get(part)
-        if node is None or node.op_type != "Resize" or len(used[part]) > 1 or not _is_linear(node):
+        if node is None or node.op_type != "Resize" or len(used[part]) > 1 or part in outputs or not _is_linear(node):
             rest.append(part)
         else:
             groups[_manner(node)].append(node)

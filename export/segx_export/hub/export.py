@@ -11,6 +11,7 @@ from segx_core.errors import ModelError
 from segx_export.candidates import Candidate
 from segx_export.compress import compress
 from segx_export.deploy import deploy_model
+from segx_export.feeding import feeder
 from segx_export.hub import torchvision_nets, transformers_nets
 from segx_export.hub.address import Address, parse
 from segx_export.hub.network import Found, HubNet
@@ -62,7 +63,8 @@ def export_hub(source: str, settings: ExportSettings | None = None) -> ExportRep
     parity = check_parity(network, model)
     agreement = f"logits within {parity.logits_difference:.1g}, {parity.agreement:.4%} of pixels"
     say(f"torch and ONNX Runtime agree: {agreement}")
-    reference = Candidate(model, rewrapped_card(card, settings.outputs, "N", settings.opset))
+    made = rewrapped_card(card, settings.outputs, "N", settings.opset)
+    reference = Candidate(model, made, feed=feeder(made, model))
     return compress(reference, parity, place.folder, settings, dataset, place.stem)
 
 
