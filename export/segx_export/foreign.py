@@ -64,6 +64,8 @@ def export_onnx(
     model = read_foreign(path)
     given = Predictor.load(path, provider="cpu", card=card)
     known = given.card
+    if deploy and known.task == "multilabel":
+        raise ConfigError("--deploy for a multiclass file", f"{path}, a multilabel one", "Keep its own form.")
     if deploy and _is_deployed(known):
         raise ConfigError(
             f"--deploy for a file in another form than {path}", "one that is deployed already", "Omit it."
@@ -81,7 +83,7 @@ def export_onnx(
     )
     with tempfile.TemporaryDirectory(prefix="segx-") as folder:
         probe = Path(folder) / "reference.onnx"
-        scored = deploy and known.prediction.kind != "classmap"
+        scored = deploy and not known.prediction.is_map
         write_model(with_logits(reference.model) if scored else reference.model, reference.card, probe)
         parity = check_same(given, Predictor.load(probe, provider="cpu"))
     agreement = f"scores within {parity.logits_difference:.1g}, {parity.agreement:.4%} of pixels"
@@ -91,7 +93,7 @@ def export_onnx(
 
 def _is_deployed(card: Card) -> bool:
     kinds = {spec.kind for spec in card.outputs}
-    return card.image.dtype == "uint8" and card.image.layout == "NHWC" and "classmap" in kinds
+    return card.image.dtype == "uint8" and card.image.layout == "NHWC" and bool({"classmap", "labels"} & kinds)
 
 
 def _stem(path: Path, settings: ExportSettings, *, own: bool) -> str:

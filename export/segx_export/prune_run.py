@@ -86,6 +86,8 @@ def prune_run(run: Path, settings: PruneSettings) -> PruneReport:
         KeyboardInterrupt: stopped by Ctrl-C; the same call goes on.
     """
     loaded = load_run(run)
+    if loaded.card.task == "multilabel":
+        raise ConfigError("a multiclass run for --prune", "a multilabel one", "It distils by softmax.")
     folder = run / settings.folder
     atomic.make_folder(folder)
     with alone_in(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from segx_core import atomic
 from segx_core.errors import ConfigError
 from segx_core.progress import console
 from segx_export.export import ExportRejectedError, ExportReport, ExportSettings, export_run
@@ -31,9 +32,10 @@ def export_with_qat(run: Path, settings: ExportSettings, steps: int, always: boo
         raise ConfigError("int8 among the files to write with --qat-steps", "none", "Add --quantize.")
     if not always and not settings.gate:
         raise ConfigError("a gate that says whether int8 needs --qat-steps", "--no-gate", "Add --qat-always.")
+    first: ExportReport | None = None
     if not always:
         try:
-            report = export_run(run, settings)
+            first = report = export_run(run, settings)
         except ExportRejectedError as error:
             report = error.report
         if any(file.precision == "int8" and file.gate.status == "passed" for file in report.files):
@@ -46,7 +48,17 @@ def export_with_qat(run: Path, settings: ExportSettings, steps: int, always: boo
         f"mean IoU, so {settings.max_drop - tuned.drop:.2f} points may go in int8"
     )
     _say(told)
-    report = export_run(tuned.folder, replace(settings, max_drop=settings.max_drop - tuned.drop))
+    # int8 alone, and into the tuned run's folder first: a good w8 of the first export must not be lost to a bad int8.
+    second = replace(settings, precision="int8", quantize=False, out=None, max_drop=settings.max_drop - tuned.drop)
+    try:
+        report = export_run(tuned.folder, second)
+    except ExportRejectedError:
+        if first is None:
+            raise
+        return replace(first, notes=(*first.notes, told, "int8: refused after training for it, too"))
+    if settings.out is not None and report.path != settings.out:
+        atomic.write_bytes(settings.out, report.path.read_bytes())
+        report = replace(report, path=settings.out)
     return replace(report, notes=(*report.notes, told))
 
 

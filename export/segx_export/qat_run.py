@@ -73,6 +73,8 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     if steps < 1:
         raise ConfigError("--qat-steps of at least 1", str(steps))
     loaded = load_run(run)
+    if loaded.card.task == "multilabel":
+        raise ConfigError("a multiclass run for --qat-steps", "a multilabel one", "It distils by softmax.")
     dataset = open_dataset(data or loaded.config.data)
     if dataset.classes != loaded.card.classes:
         raise DataError(

@@ -65,7 +65,7 @@ def check_same(given: Predictor, reference: Predictor, seed: int = 0) -> Parity:
         worst = max(worst, difference)
         if differs.any():
             flips = max(flips, _widest(want, differs, given.card.size) / scale)
-    if worst > CLOSE or flips > TIE or (given.card.prediction.kind == "classmap" and same < _ALIKE * total):
+    if worst > CLOSE or flips > TIE or (given.card.prediction.is_map and same < _ALIKE * total):
         raise GateError(
             f"scores within {CLOSE:g} of the given file's, and only ties to flip",
             f"a difference of {worst:.2g}, a flipped margin of {flips:.2g}, {same / total:.4%} of pixels alike",
@@ -82,7 +82,7 @@ def _scores(predictor: Predictor, picture: UInt8) -> NDArray[np.float32] | None:
         inner: NDArray[np.float32] = made[LOGITS][0]
         return inner
     spec = predictor.card.prediction
-    return None if spec.kind == "classmap" else thirdparty.planes(made[spec.name], spec)[0]
+    return None if spec.is_map else thirdparty.planes(made[spec.name], spec)[0]
 
 
 def _widest(scores: NDArray[np.float32], differs: NDArray[np.bool_], rule: SizeRule) -> float:

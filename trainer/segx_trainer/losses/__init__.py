@@ -82,11 +82,11 @@ def _construct(term: Term, num_classes: int, ignore_index: int, weights: torch.T
     if term.name not in terms:
         other: Task = "multiclass" if task == "multilabel" else "multilabel"
         if term.name in _terms(other):
-            meant = _INSTEAD[term.name]
+            meant = _INSTEAD.get(term.name)
             raise ConfigError(
                 f"a loss of {task} data: {', '.join(terms)}",
                 f"'{term.name}', which is one of {other} data",
-                f"'{meant}' is its like here.",
+                f"'{meant}' is its like here." if meant else "It has no like here: leave it out.",
             )
         raise ConfigError("the name of a loss", f"'{term.name}'", near(term.name, terms))
     kind = terms[term.name]
