@@ -27,7 +27,10 @@ def export(
         str | None, typer.Option(help="auto, fp32, fp16, w8, int8 or int8-trt.", show_default="fp32")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data for calibration and gate.", show_default="the run's own")
+        str | None,
+        typer.Option(
+            help="Data for calibration and gate; --prune and --qat-steps train on it too.", show_default="the run's own"
+        ),
     ] = None,
     max_drop: Annotated[float, typer.Option(help="Allowed loss in mIoU points (0.5 = 0.005).")] = 0.5,
     max_class_drop: Annotated[float, typer.Option(help="Allowed loss of any one class, in IoU points.")] = 5.0,
@@ -66,9 +69,14 @@ def export(
     """
     need_training()
     from segx.exporting import Extras, run_export
+    from segx_core.errors import ConfigError
     from segx_export.prune_settings import PruneSettings
     from segx_export.settings import ExportSettings, parse_size
 
+    if prune is None and (prune_epochs is not None or prune_importance != "taylor" or no_distill):
+        raise ConfigError("--prune with the options that say how", "them alone", "Add --prune 0.5, for example.")
+    if qat_always and qat_steps is None:
+        raise ConfigError("--qat-steps with --qat-always", "none", "Add --qat-steps 500, for example.")
     pruning = None
     if prune is not None:
         pruning = PruneSettings(

@@ -9,6 +9,7 @@ from pathlib import Path
 from segx_core import atomic
 from segx_core.errors import ConfigError
 from segx_core.progress import console
+from segx_export.deploy import OPSET
 from segx_export.export import ExportRejectedError, ExportReport, ExportSettings, export_run
 from segx_export.foreign import export_onnx
 from segx_export.hub.address import is_address
@@ -50,6 +51,8 @@ def run_export(source: str, settings: ExportSettings, document: Path | None, ext
         raise ConfigError("--card and --deploy with an ONNX file", f"them with {source}", "Leave them out.")
     if (extras.pruning is not None or extras.qat_steps is not None) and not is_run:
         raise ConfigError("a run folder for --prune and --qat-steps", source, "They train, which needs a run.")
+    if is_file and settings.opset != OPSET:
+        raise ConfigError("no --opset for an ONNX file, which keeps its own", str(settings.opset), "Leave it out.")
     if settings.size is not None and not is_run:
         raise ConfigError("a run folder for --size", source, "Other networks have a size rule of their own.")
     pruned = None

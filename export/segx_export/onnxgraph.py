@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+"""Nodes that carry the network's weights and nearly all its work."""
 PACKING = "pack_labels"
 """Name of the one matrix product that is no part of a network: it packs bits, see labels.py."""
-"""Nodes that carry the network's weights and nearly all its work."""
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:

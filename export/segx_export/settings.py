@@ -56,6 +56,8 @@ class ExportSettings:
             raise ConfigError(
                 "either --quantize or --precision", f"--quantize with --precision {self.precision}", "Leave one out."
             )
+        if self.precision == "auto" and not self.gate:
+            raise ConfigError("a gate for --precision auto", "--no-gate", "Nothing is known to be faster unmeasured.")
         if self.outputs not in get_args(Outputs):
             raise ConfigError("outputs", f"'{self.outputs}'", near(self.outputs, get_args(Outputs)))
         if self.split == "train":
