@@ -16,7 +16,7 @@ def render() -> str:
     """The page, from bench/*/results.json."""
     parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid"))]
     if (ROOT / "bench" / "export" / "results.json").is_file():
-        parts += [*exporting(load("export")), *planted(load("export", "planted.json"))]
+        parts += [*exporting(load("export")), *planted(load("export", "planted.json"), load("export", "pruning.json"))]
     parts += [*serving(load("serve")), *gpu()]
     return "\n".join([HEAD, *parts]) + "\n"
 
@@ -134,8 +134,12 @@ def exporting(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def planted(found: dict[str, Any]) -> list[str]:
-    """A poor int8 scheme before the gate, and after the search."""
+def planted(found: dict[str, Any], cut: dict[str, Any]) -> list[str]:
+    """A poor int8 scheme before the gate, and after the search; a pruned network on whole pictures."""
+    before, after, int8 = *cut["pruned"]["miou"], cut["int8_miou"][1]
+    pruned = (
+        f"**Pruned** (`{cut['command']}`): {cut['run']}, val mIoU {before:.4f} to {after:.4f}, its int8 {int8:.4f}."
+    )
     said = []
     for name in ("planted", "mended"):
         reasons = "; ".join(found[name]["gate"]["reasons"]) or "passed"
@@ -144,7 +148,7 @@ def planted(found: dict[str, Any]) -> list[str]:
     head = (
         f"**A planted failure** (`python -m bench.export.planted`, {found['run']}; S8 activations, one scale a weight):"
     )
-    return [f"{head} {len(kept)} of {nodes} nodes float after {len(tried)} evaluations.", "", *said, ""]
+    return [pruned, "", f"{head} {len(kept)} of {nodes} nodes float after {len(tried)} evaluations.", "", *said, ""]
 
 
 EXPORT_FORMS = {
