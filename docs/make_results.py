@@ -136,7 +136,7 @@ def exporting(found: dict[str, Any]) -> list[str]:
 
 def planted(found: dict[str, Any], cut: dict[str, Any]) -> list[str]:
     """A poor int8 scheme before the gate, and after the search; a pruned network on whole pictures."""
-    before, after, int8 = *cut["pruned"]["miou"], cut["int8_miou"][1]
+    (before, after), int8 = cut["pruned"]["miou"], cut["int8_miou"][1]
     pruned = (
         f"**Pruned** (`{cut['command']}`): {cut['run']}, val mIoU {before:.4f} to {after:.4f}, its int8 {int8:.4f}."
     )
