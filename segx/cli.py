@@ -49,7 +49,9 @@ def train(
     loss: Annotated[
         str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce, multilabel: bce")
     ] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light or strong.", show_default="light")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, light, strong, or a policy file.", show_default="light")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Training crop HxW.", show_default="what fits, 512 at most")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="50")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,

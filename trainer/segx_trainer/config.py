@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segx_core.errors import ConfigError, near
+from segx_trainer.augment import Policy, Preset, load
 
 Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
 RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
@@ -38,7 +39,8 @@ class TrainConfig(BaseModel):
     """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
     loss: str = "ce"
     """An expression; where none is given, "bce" for multilabel data."""
-    augment: Literal["none", "light", "strong"] = "light"
+    augment: Preset | Policy = "light"
+    """none, light, strong, or a policy: the path of its YAML file, or its keys. A file becomes part of the config."""
     scale: tuple[float, float] | None = None
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""
     size: tuple[int, int] | None = None
@@ -76,6 +78,11 @@ class TrainConfig(BaseModel):
     until: float | None = Field(default=None, gt=0, le=1)
     """Stop as soon as the validation mIoU reaches this fraction."""
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _load_policy(cls, value: Any) -> Any:
+        return load(value)
 
     @field_validator("size", mode="before")
     @classmethod
