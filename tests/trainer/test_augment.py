@@ -134,6 +134,17 @@ def test_windows_with_a_focus_are_drawn_evenly_among_those_that_hold_it() -> Non
         assert counts[list(possible)].min() > 0.8 * 4000 / len(possible)
 
 
+@given(st.integers(0, 1 << 40), st.tuples(st.integers(1, 150), st.integers(1, 150)))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_window_that_must_lie_inside_needs_no_padding(seed: int, full: tuple[int, int]) -> None:
+    crop = augment.ScaleCrop((64, 96), (0.3, 2.0), 255, aspect=1.5, inside=True)
+    mask = torch.zeros(full, dtype=torch.int64)
+    image = torch.zeros((3, *full), dtype=torch.uint8)
+    _, found = augment.apply([crop], image, mask, rng=augment.stream(seed, 0, 0))
+    assert found.shape == (64, 96)
+    assert (found == 0).all()
+
+
 def test_nothing_random_at_scale_one_and_full_size() -> None:
     image, mask = picture(64, 96)
     found = augment.apply(augment.preset("none", (64, 96), 255), image, mask)

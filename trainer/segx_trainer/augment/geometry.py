@@ -37,6 +37,8 @@ class ScaleCrop:
     ignore_index: int
     aspect: float = 1.0
     """Largest factor by which the window is drawn out along one side."""
+    inside: bool = False
+    """Zoom in until the window lies inside the picture: partners of mixes have nothing to give outside."""
     fill: int = FILL
 
     def __call__(self, image: Tensor, mask: Tensor, draw: Draw) -> Pair:
@@ -58,10 +60,14 @@ class ScaleCrop:
     def window(self, full: tuple[int, int], draw: Draw) -> tuple[tuple[int, int, int, int], ...]:
         """Draw the window, along rows and columns: first and past the last pixel, of the source and of the result."""
         zoom = draw.factor(*self.scale)
+        if self.inside:
+            zoom = max(zoom, *(wanted / side for side, wanted in zip(full, self.size, strict=True)))
         lean = draw.factor(1 / self.aspect, self.aspect) ** 0.5
         spans = []
         for axis, (side, wanted, factor) in enumerate(zip(full, self.size, (zoom * lean, zoom / lean), strict=True)):
             part = max(1, round(wanted / factor))
+            if self.inside:
+                part = min(part, side)
             low, high = min(0, side - part), max(0, side - part)
             if draw.focus is not None:
                 low, high = max(low, draw.focus[axis] - part + 1), min(high, draw.focus[axis])

@@ -1,7 +1,8 @@
 """Steps that join several training pictures into one. Labels move with their pixels, bit fields whole.
 
 A partner is drawn from the training pictures and goes through the steps before the mix (`before`: window, flips, warp),
-so that it stands as it would in a visit of its own. Colour comes after, once for the whole.
+so that it stands as it would in a visit of its own, zoomed in as far as fills the window. Colour comes after,
+once for the whole.
 """
 
 from __future__ import annotations

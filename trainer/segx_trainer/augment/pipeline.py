@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,12 +38,13 @@ def preset(
     chosen = policy if isinstance(policy, Policy) else named(policy)
     known = labels if isinstance(labels, Labels) else Labels(labels)
     ignored = known.ignore_index
-    steps: list[Transform] = [ScaleCrop(size, scale or chosen.scale, ignored, chosen.aspect)]
+    crop = ScaleCrop(size, scale or chosen.scale, ignored, chosen.aspect)
+    steps: list[Transform] = [crop]
     if chosen.flip or chosen.vertical_flip:
         steps.append(Mirror(chosen.flip, chosen.vertical_flip, known.mirrored(chosen.swap)))
     if chosen.warp:
         steps.append(Sometimes(chosen.warp.p, Turn(chosen.warp, ignored)))
-    before = tuple(steps)
+    before = (replace(crop, inside=True), *steps[1:])
     if chosen.mosaic:
         steps.append(Sometimes(chosen.mosaic.p, mixes.Four(before)))
     if chosen.cutmix:

@@ -176,15 +176,18 @@ def named(name: Preset) -> Policy:
             color = Color(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
             return Policy(scale=(0.6, 1.8), flip=0.5, color=color)
         case "strong":
+            # Little zooming out: it brings padding, and what is padded teaches nothing.
             return Policy(
-                scale=(0.5, 2.0),
+                scale=(0.7, 2.0),
                 aspect=1.15,
                 flip=0.5,
-                warp=Warp(p=0.3, degrees=8, shear=4),
+                warp=Warp(p=0.25, degrees=8, shear=4),
                 copy_paste=CopyPaste(p=0.4),
                 cutmix=CutMix(p=0.3),
                 classmix=ClassMix(p=0.2),
-                color=Color(p=0.9, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, gamma=(0.7, 1.4), gray=0.05),
+                color=Color(
+                    p=0.9, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, gamma=(0.7, 1.4), gray=0.05
+                ),
                 blur=Blur(p=0.2),
                 noise=Noise(p=0.2),
                 jpeg=Jpeg(p=0.15),
