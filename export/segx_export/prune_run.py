@@ -31,15 +31,17 @@ from segx_export.prune_importance import Batch, batch_norm_scale, taylor
 from segx_export.prune_settings import PruneReport, PruneSettings
 from segx_export.prune_time import time_both
 from segx_trainer import checkpoint, losses
+from segx_trainer.alone import alone_in
 from segx_trainer.checkpoint import LoadedRun, load_run
 from segx_trainer.config import TrainConfig, build_config
 from segx_trainer.device import Arithmetic, choose
 from segx_trainer.interrupt import Interrupt
+from segx_trainer.job import crop_size
 from segx_trainer.loading import Pictures, Plan, train_loader
 from segx_trainer.networks import SegmentationNet
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.schedule import factor
-from segx_trainer.train import alone_in, crop_size, fine_tune
+from segx_trainer.train import fine_tune
 from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
 from segx_trainer.widths import take_widths

@@ -20,16 +20,17 @@ from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console, track
 from segx_export.qat import quantization_simulated
 from segx_trainer import losses
+from segx_trainer.alone import alone_in
 from segx_trainer.checkpoint import load_run
 from segx_trainer.config import build_config, to_yaml
 from segx_trainer.describe import describe
 from segx_trainer.device import choose
 from segx_trainer.interrupt import Interrupt
+from segx_trainer.job import crop_size
 from segx_trainer.loading import Pictures, Plan, train_loader
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.schedule import factor
 from segx_trainer.state import State, save_best
-from segx_trainer.train import alone_in, crop_size
 from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
 

@@ -17,7 +17,7 @@ from segx_trainer.networks import SegmentationNet
 
 @dataclass
 class State:
-    """The changing half of a training; the fixed half is `train.Job`."""
+    """The changing half of a training; the fixed half is `job.Job`."""
 
     network: SegmentationNet
     optimizer: torch.optim.Optimizer

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,15 +20,18 @@ from numpy.typing import NDArray
 from segx_core import atomic
 from segx_core.confusion import iou, miou
 from segx_core.datasets import Dataset, open_dataset
-from segx_core.errors import ConfigError, DataError, ModelError, SegxError, SetupError
+from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
 from segx_trainer import checkpoint, losses, plots
+from segx_trainer.alone import alone_in
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
-from segx_trainer.device import Arithmetic, choose
+from segx_trainer.device import choose
+from segx_trainer.diagnosis import diverged
 from segx_trainer.interrupt import Interrupt
-from segx_trainer.loading import Pictures, Plan, train_loader
+from segx_trainer.job import Job, plan_job
+from segx_trainer.loading import train_loader
 from segx_trainer.networks import SegmentationNet, build_network
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.runlog import RunLog
@@ -42,8 +43,6 @@ from segx_trainer.weights import load_encoder_weights
 from segx_trainer.window import Window
 
 _LOG_EVERY = 10  # steps between records of the training loss
-_DEFAULT_EPOCHS = 50
-_LARGEST_DEFAULT_CROP = 512
 
 Loader = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Ending = Literal["finished", "until", "patience", "interrupted"]
@@ -61,28 +60,6 @@ class TrainResult:
     total_steps: int
     ending: Ending
     seconds: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """The fixed half of a training; the changing half is `State`."""
-
-    config: TrainConfig
-    run: Path
-    data: Dataset
-    data_sha256: str
-    """The data's fingerprint when the run, or its resumption, began."""
-    training: Pictures
-    held_out: Pictures
-    objective: losses.CombinedLoss
-    arithmetic: Arithmetic
-    plan: Plan
-    total: int
-    """Updates the run takes."""
-    size: tuple[int, int]
-    """(height, width) of training crops."""
-    teacher: SegmentationNet | None = None
-    """Whose logits the loss learns from, on the run's device and in eval mode; run only if the loss needs them."""
 
 
 def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
@@ -124,26 +101,6 @@ def fine_tune(
     _check_folder(run, resume)
     _seed(config)
     return _train_network(config, run, open_dataset(config.data), network, teacher, resume)
-
-
-@contextmanager
-def alone_in(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process."""
-    lock = filelock.FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise SetupError(
-            f"{run} to myself", "another process training there", "Wait for it, or choose another --out."
-        ) from None
-    except OSError as error:
-        raise SetupError(
-            f"to write into {run}", error.strerror or str(error), "Choose another --out or mend its permissions."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
@@ -209,7 +166,7 @@ def _train_network(
     state = State(network, optimizer, torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled))
     if resume:
         restore(state, run / checkpoint.LAST, data.fingerprint())
-    job = _plan(config, run, data, objective, arithmetic, teacher)
+    job = plan_job(config, run, data, objective, arithmetic, teacher)
     atomic.write_text(run / "config.yaml", to_yaml(config))
     console().print(
         f"{config.model} with {config.encoder}: {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters, "
@@ -229,32 +186,6 @@ def _train_network(
         ending=ending,
         seconds=time.monotonic() - began,
     )
-
-
-def _plan(
-    config: TrainConfig,
-    run: Path,
-    data: Dataset,
-    objective: losses.CombinedLoss,
-    arithmetic: Arithmetic,
-    teacher: SegmentationNet | None,
-) -> Job:
-    """Read the pictures and settle the sizes a config leaves open."""
-    training = Pictures(data, data.split("train"), config.cache, "train")
-    held_out = Pictures(data, data.split("val"), config.cache, "val")
-    plan = Plan(len(training), config.batch_size, config.seed)
-    total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
-    size = config.size or crop_size(training)
-    # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
-    single = config.model == "deeplabv3plus" or max(size) <= 2**config.encoder_depth
-    if plan.batch_size < 2 and single:
-        raise ConfigError(
-            f"at least 2 pictures a batch for {config.model} in crops of {size[0]}x{size[1]}",
-            f"{plan.batch_size}, of {len(training)} to train on",
-            "Give more pictures, a larger --batch-size, or with unet and fpn a larger --size.",
-        )
-    fingerprint = data.fingerprint()
-    return Job(config, run, data, fingerprint, training, held_out, objective, arithmetic, plan, total, size, teacher)
 
 
 def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
@@ -281,7 +212,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         if saving or state.step % _LOG_EVERY == 0:  # before saving, so that a broken state is never written
             mean, terms, speed = window.read()
             if not np.isfinite(mean):
-                raise _diverged(mean, terms, state.step, rate, job.run)
+                raise diverged(mean, terms, state.step, rate, job.run)
             log.train(state.step, mean, terms, rate, speed)
 
         epoch = state.step / plan.steps_per_epoch
@@ -325,19 +256,3 @@ def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
 
 def _by_name(values: NDArray[np.float64], classes: tuple[str, ...]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
-
-
-def _diverged(loss: float, terms: dict[str, float], step: int, rate: float, run: Path) -> SegxError:
-    guilty = [name for name, value in terms.items() if not np.isfinite(value)]
-    return ModelError(
-        "a finite training loss",
-        f"{loss} within the steps up to {step} (term {', '.join(guilty) or 'none alone'}, learning rate {rate:.2g})",
-        f"Lower --lr, lengthen --set warmup, or tighten --set clip; the checkpoints in {run} are from before.",
-    )
-
-
-def crop_size(training: Pictures) -> tuple[int, int]:
-    """The largest multiple of 32 inside the first picture, at most 512 a side, at least 32."""
-    height, width = training[0][1].shape
-    fit = [min(_LARGEST_DEFAULT_CROP, max(32, side // 32 * 32)) for side in (height, width)]
-    return fit[0], fit[1]
