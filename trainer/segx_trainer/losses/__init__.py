@@ -50,6 +50,7 @@ def build(
     ignore_index: int = 255,
     class_weights: Sequence[float] | torch.Tensor | None = None,
     task: Task = "multiclass",
+    class_prior: Sequence[float] | torch.Tensor | None = None,
 ) -> CombinedLoss:
     """Build the loss an expression names.
 
@@ -59,17 +60,29 @@ def build(
         ignore_index: label of pixels that count for nothing.
         class_weights: (K,) positive factors, or None for all ones.
         task: of the data; "multilabel" has losses of its own, whose targets are bit fields.
+        class_prior: (K,) share of the labelled pixels each class has in the training data, of at least 0, or None where
+            nobody counted; read by the terms with `wants_prior`.
 
     Returns:
         A module: loss(logits (B, K, H, W), target (B, H, W) int64, context=None) -> scalar float32 tensor.
 
     Raises:
-        ConfigError: the expression does not parse, or names an unknown loss or parameter.
+        ConfigError: the expression does not parse, names an unknown loss or parameter, or has no term that learns from
+            labels or a teacher; a term wants the prior and there is none.
     """
     weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
     if weights is not None and (weights.shape != (num_classes,) or not bool((weights > 0).all())):
         raise ConfigError(f"{num_classes} class weights above 0", f"{weights.tolist()}")
-    terms = [(term, _construct(term, num_classes, ignore_index, weights, task)) for term in parse(expression)]
+    prior = None if class_prior is None else torch.as_tensor(class_prior, dtype=torch.float32)
+    if prior is not None and (prior.shape != (num_classes,) or bool((prior < 0).any()) or not bool(prior.sum() > 0)):
+        raise ConfigError(f"a class prior of {num_classes} shares of at least 0, not all 0", f"{prior.tolist()}")
+    terms = [(term, _construct(term, num_classes, ignore_index, weights, task, prior)) for term in parse(expression)]
+    if not any(loss.supervised for _, loss in terms):
+        raise ConfigError(
+            "a loss with a term that learns from labels or a teacher",
+            f'"{expression}", which is smallest where nothing was learned',
+            f'Write for example "{usual(task)} + 0.1*{terms[0][0].name}".',
+        )
     return CombinedLoss([(term.name, term.weight, loss) for term, loss in terms])
 
 
@@ -77,7 +90,14 @@ def _terms(task: Task) -> dict[str, type[Loss]]:
     return SIGMOID_TERMS if task == "multilabel" else TERMS
 
 
-def _construct(term: Term, num_classes: int, ignore_index: int, weights: torch.Tensor | None, task: Task) -> Loss:
+def _construct(
+    term: Term,
+    num_classes: int,
+    ignore_index: int,
+    weights: torch.Tensor | None,
+    task: Task,
+    prior: torch.Tensor | None,
+) -> Loss:
     terms = _terms(task)
     if term.name not in terms:
         other: Task = "multiclass" if task == "multilabel" else "multilabel"
@@ -96,4 +116,6 @@ def _construct(term: Term, num_classes: int, ignore_index: int, weights: torch.T
         cure = near(name, kind.defaults) if kind.defaults else f"'{term.name}' takes none."
         raise ConfigError(f"a parameter of '{term.name}'", f"'{name}'", cure)
     values: dict[str, Any] = {**kind.defaults, **term.parameters}
+    if kind.wants_prior:
+        values["class_prior"] = prior
     return kind(num_classes=num_classes, ignore_index=ignore_index, class_weights=weights, **values)
