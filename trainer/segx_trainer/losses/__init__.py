@@ -14,9 +14,9 @@ from segx_core.card import Task
 from segx_core.errors import ConfigError, near
 from segx_trainer.losses.combined import CombinedLoss
 from segx_trainer.losses.cross_entropy import CrossEntropy
-from segx_trainer.losses.dice import Dice
 from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
 from segx_trainer.losses.grammar import Term, parse
+from segx_trainer.losses.overlap import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
 from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, SigmoidFocal
 from segx_trainer.losses.term import Context, Loss
 
@@ -25,6 +25,11 @@ __all__ = ["CombinedLoss", "Context", "Loss", "build", "names", "usual"]
 TERMS: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
     "dice": Dice,
+    "gdice": GeneralizedDice,
+    "logcosh_dice": LogCoshDice,
+    "jaccard": Jaccard,
+    "tversky": Tversky,
+    "focal_tversky": FocalTversky,
     "kd": PixelDistillation,
     "cwd": ChannelDistillation,
 }
