@@ -12,11 +12,15 @@ import torch
 
 from segx_core.card import Task
 from segx_core.errors import ConfigError, near
+from segx_trainer.losses.boundary import Boundary, Hausdorff
+from segx_trainer.losses.cldice import CenterlineDice
 from segx_trainer.losses.combined import CombinedLoss
 from segx_trainer.losses.cross_entropy import CrossEntropy
 from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
 from segx_trainer.losses.grammar import Term, parse
+from segx_trainer.losses.lovasz import Lovasz
 from segx_trainer.losses.overlap import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
+from segx_trainer.losses.rmi import RegionMutualInformation
 from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, SigmoidFocal
 from segx_trainer.losses.term import Context, Loss
 
@@ -28,8 +32,13 @@ TERMS: dict[str, type[Loss]] = {
     "gdice": GeneralizedDice,
     "logcosh_dice": LogCoshDice,
     "jaccard": Jaccard,
+    "lovasz": Lovasz,
     "tversky": Tversky,
     "focal_tversky": FocalTversky,
+    "boundary": Boundary,
+    "hausdorff": Hausdorff,
+    "cldice": CenterlineDice,
+    "rmi": RegionMutualInformation,
     "kd": PixelDistillation,
     "cwd": ChannelDistillation,
 }
