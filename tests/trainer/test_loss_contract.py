@@ -76,15 +76,20 @@ class Sample:
         return replace(self, logits=change(self.logits), teacher_logits=change(self.teacher_logits))
 
 
-def sample(seed: int = 0, ignored: float = 0.2, **changes: Any) -> Sample:
+def sample(
+    seed: int = 0,
+    ignored: float = 0.2,
+    blobs: tuple[int, int, int] = (2, 3, 4),
+    weights: tuple[float, ...] = (1.0,) * K,
+) -> Sample:
     """2 pictures of 6x8 in float64: blobs of classes 0 to K-2 and ignored pixels; class K-1 is absent."""
     rng = np.random.default_rng(seed)
-    y = np.kron(rng.integers(0, K - 1, (2, 3, 4)), np.ones((2, 2), np.int64))
+    y = np.kron(rng.integers(0, K - 1, blobs), np.ones((2, 2), np.int64))
     y[rng.random(y.shape) < ignored] = IGNORE
-    z, teacher = (torch.from_numpy(rng.normal(0, 2, (2, K, 6, 8))) for _ in range(2))
+    z, teacher = (torch.from_numpy(rng.normal(0, 2, (len(y), K, *y.shape[1:]))) for _ in range(2))
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).double()
-    return replace(Sample(z, torch.from_numpy(y), teacher, network), **changes)
+    return Sample(z, torch.from_numpy(y), teacher, network, weights)
 
 
 def softened(target: Tensor, seed: int = 1) -> Tensor:
@@ -159,7 +164,7 @@ def test_soft_targets(expression: str) -> None:
 
 @pytest.mark.parametrize("expression", of("gradient"))
 def test_gradient_is_that_of_finite_differences(expression: str) -> None:
-    given = sample(weights=WEIGHTS)
+    given = sample(weights=WEIGHTS, blobs=(2, 2, 2))
     loss, context = make(expression, given), given.context
     check = torch.autograd.gradcheck(
         lambda logits: loss(logits, given.target, context), (given.logits.requires_grad_(),)

@@ -17,17 +17,39 @@ from segx_trainer.losses.cldice import CenterlineDice
 from segx_trainer.losses.combined import CombinedLoss
 from segx_trainer.losses.cross_entropy import CrossEntropy
 from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
+from segx_trainer.losses.entropy import Entropy
+from segx_trainer.losses.fenchel_young import Entmax15, Sparsemax
+from segx_trainer.losses.focal import Focal
 from segx_trainer.losses.grammar import Term, parse
+from segx_trainer.losses.links import Link
+from segx_trainer.losses.logit_adjust import LogitAdjusted
 from segx_trainer.losses.lovasz import Lovasz
+from segx_trainer.losses.nacl import NeighborCalibration
+from segx_trainer.losses.ohem import HardPixels
 from segx_trainer.losses.overlap import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
+from segx_trainer.losses.poly1 import Poly1
+from segx_trainer.losses.probability import MeanAbsoluteError, MeanSquaredError
 from segx_trainer.losses.rmi import RegionMutualInformation
+from segx_trainer.losses.robust import GeneralizedCrossEntropy, SymmetricCrossEntropy
 from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, SigmoidFocal
 from segx_trainer.losses.term import Context, Loss
 
-__all__ = ["CombinedLoss", "Context", "Loss", "build", "names", "usual"]
+__all__ = ["CombinedLoss", "Context", "Link", "Loss", "build", "link", "names", "usual"]
 
 TERMS: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
+    "mae": MeanAbsoluteError,
+    "mse": MeanSquaredError,
+    "focal": Focal,
+    "poly1": Poly1,
+    "ohem": HardPixels,
+    "logit_adjust": LogitAdjusted,
+    "gce": GeneralizedCrossEntropy,
+    "sce": SymmetricCrossEntropy,
+    "nacl": NeighborCalibration,
+    "entropy": Entropy,
+    "sparsemax": Sparsemax,
+    "entmax15": Entmax15,
     "dice": Dice,
     "gdice": GeneralizedDice,
     "logcosh_dice": LogCoshDice,
@@ -45,7 +67,7 @@ TERMS: dict[str, type[Loss]] = {
 """Of multiclass data: softmax, one class a pixel."""
 SIGMOID_TERMS: dict[str, type[Loss]] = {"bce": BinaryCrossEntropy, "dice": SigmoidDice, "focal": SigmoidFocal}
 """Of multilabel data: sigmoid, each class for itself."""
-_INSTEAD = {"ce": "bce", "bce": "ce", "focal": "ce"}  # what does the same work for the other task
+_INSTEAD = {"ce": "bce", "bce": "ce"}  # what does the same work for the other task
 
 
 def usual(task: Task) -> str:
@@ -56,6 +78,15 @@ def usual(task: Task) -> str:
 def names(task: Task = "multiclass") -> tuple[str, ...]:
     """Every loss name the grammar knows for a task."""
     return tuple(_terms(task))
+
+
+def link(expression: str) -> Link:
+    """What makes probabilities of the logits that a loss of multiclass data trains.
+
+    Raises:
+        ConfigError: the expression does not parse, names an unknown loss, or its terms belong to different links.
+    """
+    return _link([(term.name, _kind(term.name, "multiclass")) for term in parse(expression)])
 
 
 def build(
@@ -82,7 +113,7 @@ def build(
 
     Raises:
         ConfigError: the expression does not parse, names an unknown loss or parameter, or has no term that learns from
-            labels or a teacher; a term wants the prior and there is none.
+            labels or a teacher; its terms belong to different links; a term wants the prior and there is none.
     """
     weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
     if weights is not None and (weights.shape != (num_classes,) or not bool((weights > 0).all())):
@@ -91,6 +122,7 @@ def build(
     if prior is not None and (prior.shape != (num_classes,) or bool((prior < 0).any()) or not bool(prior.sum() > 0)):
         raise ConfigError(f"a class prior of {num_classes} shares of at least 0, not all 0", f"{prior.tolist()}")
     terms = [(term, _construct(term, num_classes, ignore_index, weights, task, prior)) for term in parse(expression)]
+    _link([(term.name, type(loss)) for term, loss in terms])
     if not any(loss.supervised for _, loss in terms):
         raise ConfigError(
             "a loss with a term that learns from labels or a teacher",
@@ -112,18 +144,7 @@ def _construct(
     task: Task,
     prior: torch.Tensor | None,
 ) -> Loss:
-    terms = _terms(task)
-    if term.name not in terms:
-        other: Task = "multiclass" if task == "multilabel" else "multilabel"
-        if term.name in _terms(other):
-            meant = _INSTEAD.get(term.name)
-            raise ConfigError(
-                f"a loss of {task} data: {', '.join(terms)}",
-                f"'{term.name}', which is one of {other} data",
-                f"'{meant}' is its like here." if meant else "It has no like here: leave it out.",
-            )
-        raise ConfigError("the name of a loss", f"'{term.name}'", near(term.name, terms))
-    kind = terms[term.name]
+    kind = _kind(term.name, task)
     unknown = set(term.parameters) - set(kind.defaults)
     if unknown:
         name = min(unknown)
@@ -133,3 +154,32 @@ def _construct(
     if kind.wants_prior:
         values["class_prior"] = prior
     return kind(num_classes=num_classes, ignore_index=ignore_index, class_weights=weights, **values)
+
+
+def _kind(name: str, task: Task) -> type[Loss]:
+    terms = _terms(task)
+    if name not in terms:
+        other: Task = "multiclass" if task == "multilabel" else "multilabel"
+        if name in _terms(other):
+            meant = _INSTEAD.get(name)
+            raise ConfigError(
+                f"a loss of {task} data: {', '.join(terms)}",
+                f"'{name}', which is one of {other} data",
+                f"'{meant}' is its like here." if meant else "It has no like here: leave it out.",
+            )
+        raise ConfigError("the name of a loss", f"'{name}'", near(name, terms))
+    return terms[name]
+
+
+def _link(terms: Sequence[tuple[str, type[Loss]]]) -> Link:
+    first: dict[Link, str] = {}
+    for name, kind in terms:
+        if kind.link is not None:
+            first.setdefault(kind.link, name)
+    if len(first) > 1:
+        raise ConfigError(
+            "terms whose probabilities come from the same link",
+            " and ".join(f"'{name}' of {one}" for one, name in first.items()),
+            "A network is served with one link: leave one of them out.",
+        )
+    return next(iter(first), "softmax")
