@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from segx_core.errors import ConfigError
+from segx_trainer.losses.sums import SummedLoss, sum_pixels
 from segx_trainer.losses.term import Context, Loss
 
 
 class CombinedLoss(nn.Module):
-    """sum_i w_i * L_i(logits, target). `values` holds each unweighted L_i of the last call, detached."""
+    """sum_i w_i * L_i(logits, target). `values` holds each unweighted L_i of the last call, detached.
+
+    Terms that need no more than sums over the pixels (ce, dice and their like) share one pass over the logits.
+    """
 
     def __init__(self, terms: Sequence[tuple[str, float, Loss]]) -> None:
         super().__init__()
@@ -38,9 +42,17 @@ class CombinedLoss(nn.Module):
                 "kd and cwd learn from a teacher: give one, or leave them out." if "teacher_logits" in missing else ""
             )
             raise ConfigError(f"a context with {', '.join(missing)} for the loss", "none", cure)
-        parts: list[Tensor] = [loss(logits, target, context) for loss in self.terms]
+        parts = self._parts(logits, target, context)
         self.values = {name: part.detach() for name, part in zip(self.labels, parts, strict=True)}
         total = parts[0] * self.weights[0]
         for weight, part in zip(self.weights[1:], parts[1:], strict=True):
             total = total + weight * part
         return total
+
+    def _parts(self, logits: Tensor, target: Tensor, context: Context | None) -> list[Tensor]:
+        summed = [loss for loss in self.terms if isinstance(loss, SummedLoss)]
+        if len(summed) < 2 or len({loss.ignore_index for loss in summed}) > 1:
+            return [loss(logits, target, context) for loss in self.terms]
+        summed[0].check(logits, target)
+        sums = sum_pixels(logits, target, summed[0].ignore_index, summed)
+        return [loss.of(sums) if isinstance(loss, SummedLoss) else loss(logits, target, context) for loss in self.terms]

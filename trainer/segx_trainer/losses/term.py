@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from segx_trainer.losses.links import Link
+
 
 @dataclass(frozen=True)
 class Context:
@@ -34,6 +36,12 @@ class Loss(nn.Module):
     """Grammar parameters and their default values; also keyword arguments of the constructor."""
     needs: frozenset[str] = frozenset()
     """Names of the Context fields this loss reads."""
+    supervised: ClassVar[bool] = True
+    """Whether it learns from labels or a teacher. Terms that do not, alone, are minimal where nothing is learned."""
+    link: ClassVar[Link | None] = "softmax"
+    """What makes probabilities of the logits it trains, None where it does not care; a sum has one link."""
+    wants_prior: ClassVar[bool] = False
+    """Whether the constructor takes `class_prior`, the (K,) share of the labelled pixels each class has in the data."""
 
     def __init__(self, num_classes: int, ignore_index: int, class_weights: Tensor | None) -> None:
         super().__init__()
