@@ -26,6 +26,7 @@ from segx_core.errors import ConfigError, DataError, ModelError, SegxError, Setu
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
 from segx_trainer import checkpoint, losses, plots
+from segx_trainer.balance import build_objective, build_plan
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
 from segx_trainer.device import Arithmetic, choose
@@ -199,7 +200,7 @@ def _train_network(
     arithmetic = choose(config.device, config.amp)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index, task=data.task).to(arithmetic.device)
+    objective = build_objective(config, run, data, resume).to(arithmetic.device)
     if teacher is None and "teacher_logits" in objective.needs:
         raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
@@ -242,7 +243,7 @@ def _plan(
     """Read the pictures and settle the sizes a config leaves open."""
     training = Pictures(data, data.split("train"), config.cache, "train")
     held_out = Pictures(data, data.split("val"), config.cache, "val")
-    plan = Plan(len(training), config.batch_size, config.seed)
+    plan = build_plan(config, data)
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
     size = config.size or crop_size(training)
     # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
