@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from segx import __version__
+from segx.data_verb import data_app
 from segx.export_verb import export
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
 from segx_core.errors import SegxError
@@ -102,6 +103,7 @@ def train(
 
 
 app.command()(export)
+app.add_typer(data_app, name="data")
 
 
 @app.command(name="eval")
