@@ -15,6 +15,7 @@ from segx_core.datasets.scan import scan
 from segx_core.errors import ConfigError, ModelError
 from segx_trainer import balance, checkpoint
 from segx_trainer.class_weights import by_rule
+from segx_trainer.loading import Plan
 from segx_trainer.rare import RarePlan
 from segx_trainer.train import resumed_config, train
 
@@ -29,7 +30,11 @@ def test_a_run_without_keeps_no_file(tmp_path: Path, make_config: Any) -> None:
     data = open_dataset(config.data)
     assert balance.settle(config, tmp_path, data, resume=False) == balance.Balance()
     assert not (tmp_path / balance.FILE).exists()
-    assert type(balance.build_plan(config, data)) is not RarePlan
+    plain = Plan(12, 4, 0)
+    assert balance.build_plan(config, data, plain) is plain
+    rare = balance.build_plan(make_config(sampler="rare"), data, plain)
+    assert isinstance(rare, RarePlan)
+    assert (rare.batch_size, rare.steps_per_epoch, rare.seed) == (4, 3, 0)
 
 
 def test_weights_reach_the_loss_and_the_run(tmp_path: Path, make_config: Any, capsys: Any) -> None:

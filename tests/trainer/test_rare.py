@@ -54,16 +54,16 @@ def test_chances_are_the_papers(seen: Scan) -> None:
 
 
 def test_a_batch_depends_on_its_step_alone(seen: Scan) -> None:
-    plan = RarePlan(seen, 4, 1, 0.5, 0.1)
+    plan = RarePlan(Plan(16, 4, 1), seen, 0.5, 0.1)
     forward = [plan.batch(step) for step in range(12)]
-    assert [RarePlan(seen, 4, 1, 0.5, 0.1).batch(step) for step in reversed(range(12))] == forward[::-1]
-    assert [RarePlan(seen, 4, 2, 0.5, 0.1).batch(step) for step in range(12)] != forward
+    assert [RarePlan(Plan(16, 4, 1), seen, 0.5, 0.1).batch(step) for step in reversed(range(12))] == forward[::-1]
+    assert [RarePlan(Plan(16, 4, 2), seen, 0.5, 0.1).batch(step) for step in range(12)] != forward
     visits = [visit for batch in forward for visit in batch]
     assert len(set(visits)) == len(visits) == 48
 
 
 def test_drawn_visits_hold_their_class_and_the_others_keep_their_places(seen: Scan) -> None:
-    plan, plain = RarePlan(seen, 4, 0, 0.5, 0.1), Plan(16, 4, 0)
+    plan, plain = RarePlan(Plan(16, 4, 0), seen, 0.5, 0.1), Plan(16, 4, 0)
     pixels = {(int(r), *place): int(c) for r, c, spots in zip(seen.rows, seen.classes, seen.places, strict=True)
               for place in spots.tolist()}  # fmt: skip
     drawn: Counter[int] = Counter()
@@ -84,7 +84,7 @@ def test_drawn_visits_hold_their_class_and_the_others_keep_their_places(seen: Sc
 def test_crops_hold_the_pixel_they_were_drawn_for(seen: Scan, speckled: Path, make_config: Any) -> None:
     data = open_dataset(speckled)
     pictures = Pictures(data, data.split("train"), "auto", "train")
-    config, plan = make_config(scale=(1.0, 1.0), workers=0, augment="light"), RarePlan(seen, 4, 0, 1.0, 1e-6)
+    config, plan = make_config(scale=(1.0, 1.0), workers=0, augment="light"), RarePlan(Plan(16, 4, 0), seen, 1.0, 1e-6)
     for _, masks in train_loader(pictures, config, (32, 64), plan, 0, 8, pin=False):
         assert ((masks == 2).sum(dim=(1, 2)) == 9).all()
 
@@ -112,7 +112,7 @@ def test_windows_hold_their_focus_wherever_it_is(size: tuple[int, int]) -> None:
 def test_batches_are_the_same_from_any_start_and_with_workers(seen: Scan, speckled: Path, make_config: Any) -> None:
     data = open_dataset(speckled)
     pictures = Pictures(data, data.split("train"), "auto", "train")
-    config, plan = make_config(augment="strong"), RarePlan(seen, 4, 0, 0.5, 0.1)
+    config, plan = make_config(augment="strong"), RarePlan(Plan(16, 4, 0), seen, 0.5, 0.1)
 
     def batches(first: int, workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         changed = config.model_copy(update={"workers": workers})
@@ -125,7 +125,7 @@ def test_batches_are_the_same_from_any_start_and_with_workers(seen: Scan, speckl
 
 
 def test_a_picture_drawn_twice_is_augmented_twice(seen: Scan) -> None:
-    plan = RarePlan(seen, 4, 0, 1.0, 1e-6)
+    plan = RarePlan(Plan(16, 4, 0), seen, 1.0, 1e-6)
     visits = [visit for step in range(4) for visit in plan.batch(step)]
     assert {visit.sample for visit in visits} == {6}
     assert len({visit.draw for visit in visits}) == len(visits)
@@ -134,4 +134,4 @@ def test_a_picture_drawn_twice_is_augmented_twice(seen: Scan) -> None:
 def test_nothing_labelled_is_refused(seen: Scan) -> None:
     blank = Scan(3, seen.rows[:0], seen.classes[:0], seen.pixels[:0], seen.places[:0], seen.ignored, seen.sizes)
     with pytest.raises(ConfigError, match="labelled pixels"):
-        RarePlan(blank, 4, 0, 0.5, 0.01)
+        RarePlan(Plan(16, 4, 0), blank, 0.5, 0.01)

@@ -86,14 +86,11 @@ def class_prior(counted: Scan) -> NDArray[np.float64]:
     return prior
 
 
-def build_plan(config: TrainConfig, data: Dataset) -> Plan:
-    """Which visits make up which batch, by the run's sampler."""
-    samples = len(data.split("train"))
+def build_plan(config: TrainConfig, data: Dataset, plain: Plan) -> Plan:
+    """The plan of the training split that draws as the run's sampler says: `plain` itself, or one made of it."""
     if config.sampler == "uniform":
-        return Plan(samples, config.batch_size, config.seed)
-    return RarePlan(
-        scan(data, "train"), config.batch_size, config.seed, config.sampler_share, config.sampler_temperature
-    )
+        return plain
+    return RarePlan(plain, scan(data, "train"), config.sampler_share, config.sampler_temperature)
 
 
 def _table(weights: Sequence[float], rule: str, classes: Sequence[str], counted: Scan | None) -> Table:

@@ -31,7 +31,7 @@ def by_rule(rule: str, scan: Scan, multilabel: bool = False) -> Weights:
     inverse: 1 / p, with p the class's share of all labelled pixels.
     median: median(f) / f, with f its share of the labelled pixels of those pictures that hold it (median frequency
         balancing, Eigen and Fergus 2015, arXiv:1411.4734).
-    enet: 1 / ln(1.02 + p) (Paszke et al. 2016, arXiv:1606.02147); never more than 50 times another.
+    enet: 1 / ln(1.02 + p) (Paszke et al. 2016, arXiv:1606.02147); no class ever weighs over 36 times another.
     effective: 1 / E with E = (1 - b^n) / (1 - b), b = (N - 1) / N and n the class's pixels (Cui et al. 2019,
         arXiv:1901.05555). N, the number of pixels that are worth seeing, is that of the median class: the paper counts
         pictures of objects, and with its b of 0.9 to 0.9999 all classes would have seen enough pixels. Classes rarer

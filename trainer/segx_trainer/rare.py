@@ -46,8 +46,8 @@ class RarePlan(Plan):
     and no frequent class goes unseen.
     """
 
-    def __init__(self, scan: Scan, batch_size: int, seed: int, share: float, temperature: float) -> None:
-        super().__init__(len(scan), batch_size, seed)
+    def __init__(self, plain: Plan, scan: Scan, share: float, temperature: float) -> None:
+        vars(self).update(vars(plain))  # it is that plan, whatever belongs to one, with other batches
         self.scan = scan
         self.share = share
         self.chances = np.cumsum(class_chances(scan, temperature))
@@ -58,9 +58,10 @@ class RarePlan(Plan):
 
     def batch(self, step: int) -> list[Visit]:
         """As `Plan.batch`, with some visits drawn anew."""
-        return [self._visit(visit, step, slot) for slot, visit in enumerate(super().batch(step))]
+        visits = super().batch(step)
+        return [self._visit(visit, step, slot, draw=1 + step * len(visits) + slot) for slot, visit in enumerate(visits)]
 
-    def _visit(self, visit: Visit, step: int, slot: int) -> Visit:
+    def _visit(self, visit: Visit, step: int, slot: int, draw: int) -> Visit:
         random = np.random.default_rng([self.seed, step, slot, _STREAM])
         if random.random() >= self.share:
             return visit
@@ -68,4 +69,4 @@ class RarePlan(Plan):
         drawn = int(np.searchsorted(self.chances, random.random() * self.chances[-1], side="right"))
         row = int(random.choice(self.holders[drawn]))
         y, x = (int(value) for value in self.scan.places[row, random.integers(PLACES)])
-        return Visit(visit.epoch, int(self.scan.rows[row]), focus=(y, x), draw=1 + step * self.batch_size + slot)
+        return Visit(visit.epoch, int(self.scan.rows[row]), focus=(y, x), draw=draw)

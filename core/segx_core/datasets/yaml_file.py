@@ -79,7 +79,9 @@ def read(path: Path, source: str, find_layout: Callable[[Path], Layout]) -> Data
     if file.masks.encoding == "multilabel":
         layout = _by_globs(root, file.splits, path, several=True) if file.splits else multilabel_layout.find(root)
         labels = _several(file, path)
-    elif file.masks.encoding == "coco" or (file.masks.encoding is file.splits is None and coco_layout.sources(root)):
+    elif file.masks.encoding == "coco" or (
+        file.masks.encoding is None and file.splits is None and coco_layout.sources(root)
+    ):
         layout = _drawn(file, path, root)
         labels = _labels(file, path, root, layout, [])
     else:
@@ -164,6 +166,7 @@ def _labels(file: _File, path: Path, root: Path, layout: Layout, masks: list[Pat
             )
         notes, inferred = labels.notes, labels.inferred
     else:
+        assert file.masks.encoding != "coco"  # which was drawn
         kind = file.masks.encoding or infer.kind(masks)
         labels = Labels(file.classes, default_palette(len(file.classes)), encoding=MaskEncoding(kind))
         guessed = kind == "binary" and file.masks.encoding is None
