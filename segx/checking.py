@@ -14,7 +14,7 @@ from segx_core.datasets import Dataset, open_dataset
 from segx_core.datasets.check import Checked, check
 from segx_core.errors import DataError
 
-_BAR = 16  # characters of the longest bar
+_BAR, _SHORT_BAR = 16, 3  # characters of the longest bar; the short one where a table of many splits must fit
 _SHOWN = 20  # findings of one kind that are printed; --json has all
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -40,9 +40,8 @@ def run_check(source: str, document: Path | None) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table(checked))
     if checked.shift is not None:
-        console.print(
-            f"train and val differ by {checked.shift:.4f} bit (Jensen-Shannon; 0 is alike, 1 is nothing shared)"
-        )
+        said = f"train and val differ by {checked.shift:.4f} bit (Jensen-Shannon; 0: alike, 1: nothing shared)."
+        console.print(said, markup=False, soft_wrap=True)
     for line in _told(checked):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not checked.usable:
@@ -90,12 +89,13 @@ def table(checked: Checked) -> Table:
     out.add_column("class", no_wrap=True)
     for split in checked.scans:
         out.add_column(split, no_wrap=True)
+    length = _BAR if len(checked.scans) <= 2 else _SHORT_BAR
     largest = max([float(scan.shares.max()) for scan in checked.scans.values()] or [0.0])
     for index, name in enumerate(checked.data.classes):
         cells = []
         for scan in checked.scans.values():
             share = float(scan.shares[index])
-            cells.append(f"{share:7.2%} {scan.class_pictures[index]:6} {_bar(share, largest)}")
+            cells.append(f"{share:7.2%} {scan.class_pictures[index]:5} {_bar(share, largest, length)}")
         out.add_row(name, *cells)
     ends = [f"{scan.ignored.sum() / max(1, scan.sizes.prod(axis=1).sum()):7.2%}" for scan in checked.scans.values()]
     out.add_section()
@@ -103,8 +103,8 @@ def table(checked: Checked) -> Table:
     return out
 
 
-def _bar(share: float, largest: float) -> str:
-    eighths = round(8 * _BAR * share / largest) if largest else 0
+def _bar(share: float, largest: float, length: int) -> str:
+    eighths = round(8 * length * share / largest) if largest else 0
     eighths = max(eighths, 1) if share else 0  # what is there is seen
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).strip()
 

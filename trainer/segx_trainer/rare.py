@@ -67,6 +67,6 @@ class RarePlan(Plan):
             return visit
         # The last class that occurs takes what rounding leaves of the sum below 1.
         drawn = int(np.searchsorted(self.chances, random.random() * self.chances[-1], side="right"))
-        row = int(random.choice(self.holders[drawn]))
+        row = int(self.holders[drawn][random.integers(len(self.holders[drawn]))])
         y, x = (int(value) for value in self.scan.places[row, random.integers(PLACES)])
         return Visit(visit.epoch, int(self.scan.rows[row]), focus=(y, x), draw=draw)
