@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from segx import __version__
+from segx.data_verb import data_app
 from segx.export_verb import export
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
 from segx_core.errors import SegxError
@@ -49,6 +50,12 @@ def train(
     loss: Annotated[
         str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce, multilabel: bce")
     ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="none, inverse, median, enet, effective, or a file.", show_default="none")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="uniform, or rare: rare classes more often.", show_default="uniform")
+    ] = None,
     augment: Annotated[str | None, typer.Option(help="none, light or strong.", show_default="light")] = None,
     size: Annotated[str | None, typer.Option(help="Training crop HxW.", show_default="what fits, 512 at most")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="50")] = None,
@@ -77,6 +84,8 @@ def train(
         "encoder": encoder,
         "encoder_weights": encoder_weights,
         "loss": loss,
+        "class_weights": class_weights,
+        "sampler": sampler,
         "augment": augment,
         "size": size,
         "epochs": epochs,
@@ -94,6 +103,7 @@ def train(
 
 
 app.command()(export)
+app.add_typer(data_app, name="data")
 
 
 @app.command(name="eval")

@@ -33,14 +33,26 @@ class ScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision ships no typ
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the window: top, left, height and width in pixels of the source, possibly past its edges."""
-        height, width = v2.query_size(flat_inputs)
+        return self._window(v2.query_size(flat_inputs), None)
+
+    def around(self, focus: tuple[int, int], image: Any, mask: Any) -> tuple[Any, Any]:
+        """The same for a picture and its mask, with a window that holds the pixel `focus` (row, column)."""
+        params = self._window(v2.query_size([image]), focus)
+        return self.transform(image, params), self.transform(mask, params)
+
+    def _window(self, full_size: tuple[int, int], focus: tuple[int, int] | None) -> dict[str, Any]:
+        height, width = full_size
         low, high = self.scale
         factor = low * (high / low) ** torch.rand(()).item()
         window = [max(1, round(side / factor)) for side in self.size]
-        corner = [
-            int(torch.randint(min(0, full - part), max(0, full - part) + 1, ()).item())
-            for full, part in zip((height, width), window, strict=True)
-        ]
+        corner = []
+        for axis, (full, part) in enumerate(zip(full_size, window, strict=True)):
+            first, last = min(0, full - part), max(0, full - part)
+            if focus is not None:  # not at the very edge where that can be: a pixel is told by what is around it
+                margin = part // 8
+                nearest, farthest = focus[axis] - margin, focus[axis] - part + 1 + margin
+                first, last = max(first, min(farthest, last)), min(last, max(nearest, first))
+            corner.append(int(torch.randint(first, last + 1, ()).item()))
         pads = [
             max(0, -corner[1]),
             max(0, -corner[0]),
@@ -110,10 +122,18 @@ def preset(
             ]
 
 
-def apply(transforms: list[v2.Transform], image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply transforms in order to (3, H, W) uint8 and (H, W) int64 alike."""
+def apply(
+    transforms: list[v2.Transform], image: Tensor, mask: Tensor, focus: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Apply transforms in order to (3, H, W) uint8 and (H, W) int64 alike.
+
+    `focus` is the row and column of a pixel that the crop, the first of the transforms, is to hold.
+    """
     picture: Any = tv_tensors.Image(image)
     labels: Any = tv_tensors.Mask(mask)
     for transform in transforms:
-        picture, labels = transform(picture, labels)
+        if focus is not None and isinstance(transform, ScaleCrop):
+            picture, labels = transform.around(focus, picture, labels)
+        else:
+            picture, labels = transform(picture, labels)
     return picture.as_subclass(Tensor), labels.as_subclass(Tensor)

@@ -38,6 +38,14 @@ class TrainConfig(BaseModel):
     """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
     loss: str = "ce"
     """An expression; where none is given, "bce" for multilabel data."""
+    class_weights: str = "none"
+    """What classes count in the loss: none, inverse, median, enet, effective, or a YAML file of names and weights."""
+    sampler: Literal["uniform", "rare"] = "uniform"
+    """Which pictures and places are drawn: all alike, or those with rare classes more often."""
+    sampler_share: float = Field(default=0.5, gt=0, le=1)
+    """Of rare: share of a batch that is drawn for a class; the rest is drawn uniformly."""
+    sampler_temperature: float = Field(default=0.01, gt=0)
+    """Of rare: the smaller, the more the rarest classes are preferred; large values draw all classes alike."""
     augment: Literal["none", "light", "strong"] = "light"
     scale: tuple[float, float] | None = None
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""

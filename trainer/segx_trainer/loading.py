@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,8 +37,18 @@ nothing else would here."""
 
 _AHEAD = 8  # pictures decoded ahead while a cache is filled
 
-Visit = tuple[int, int]
-"""(epoch, index of the sample): one use of one sample."""
+
+class Visit(NamedTuple):
+    """One use of one sample."""
+
+    epoch: int
+    sample: int
+    """Its index."""
+    focus: tuple[int, int] | None = None
+    """Row and column of a pixel that the crop is to hold; None leaves the crop free."""
+    draw: int = 0
+    """Tells uses of one sample in one epoch apart, above 0 where the sample did not come in the epoch's order."""
+
 
 Item = tuple[Tensor, Tensor] | SegxError
 """(3, h, w) uint8 and (h, w) int64, or why there is none; a batch likewise."""
@@ -59,7 +70,7 @@ class Plan:
         if self._order[0] != epoch:
             self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.samples))
         start = position * self.batch_size
-        return [(epoch, int(index)) for index in self._order[1][start : start + self.batch_size]]
+        return [Visit(epoch, int(index)) for index in self._order[1][start : start + self.batch_size]]
 
 
 class Batches(Sampler[list[Visit]]):
@@ -123,16 +134,16 @@ class Visits(TorchDataset[Item]):
         self.seed = seed
 
     def __getitem__(self, visit: Visit) -> Item:
-        epoch, index = visit
         try:
-            image, mask = self.pictures[index]
+            image, mask = self.pictures[visit.sample]
         except SegxError as error:  # torch cannot carry it out of a worker process as an exception
             return error
         with torch.random.fork_rng(devices=[]):
             # One independent stream per visit, the same in any worker process; a GPU's stream is left alone.
-            seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1
+            key = [self.seed, visit.epoch, visit.sample, *([visit.draw] if visit.draw else [])]
+            seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1
             torch.default_generator.manual_seed(int(seed))
-            return augment.apply(self.transforms, image, mask)
+            return augment.apply(self.transforms, image, mask, visit.focus)
 
 
 def train_loader(

@@ -25,6 +25,7 @@ from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
 from segx_trainer import checkpoint, losses, plots
 from segx_trainer.alone import alone_in
+from segx_trainer.balance import build_objective
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
 from segx_trainer.device import choose
@@ -156,7 +157,7 @@ def _train_network(
     arithmetic = choose(config.device, config.amp)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index, task=data.task).to(arithmetic.device)
+    objective = build_objective(config, run, data, resume).to(arithmetic.device)
     if teacher is None and "teacher_logits" in objective.needs:
         raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
