@@ -124,7 +124,8 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
         by_class = dict(zip(dataset.classes, [None if np.isnan(v) else float(v) for v in iou(matrix)], strict=True))
         state = State(network, optimizer, scaler, steps, miou(matrix), by_class)
         epoch = steps / plan.steps_per_epoch
-        save_best(folder, state, config, describe(folder.name, config, dataset, state.best, steps, epoch))
+        card = describe(folder.name, config, dataset, network, state.best, steps, epoch)
+        save_best(folder, state, config, card)
         atomic.write_text(folder / "config.yaml", to_yaml(config))
     console().print(
         f"qat: mean IoU {before:.4f} in float before, {state.best:.4f} after, {simulated:.4f} on int8 grids",

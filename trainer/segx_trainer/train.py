@@ -18,6 +18,7 @@ import filelock
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from segx_core import atomic
 from segx_core.confusion import iou, miou
@@ -25,7 +26,7 @@ from segx_core.datasets import Dataset, open_dataset
 from segx_core.errors import ConfigError, DataError, ModelError, SegxError, SetupError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
-from segx_trainer import checkpoint, losses, plots
+from segx_trainer import checkpoint, losses, plots, starting
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
 from segx_trainer.device import Arithmetic, choose
@@ -36,9 +37,9 @@ from segx_trainer.optimizer import build_optimizer
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
 from segx_trainer.state import State, restore, save_best, save_last
+from segx_trainer.teacher import open_teacher
 from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
-from segx_trainer.weights import load_encoder_weights
 from segx_trainer.window import Window
 
 _LOG_EVERY = 10  # steps between records of the training loss
@@ -81,7 +82,7 @@ class Job:
     """Updates the run takes."""
     size: tuple[int, int]
     """(height, width) of training crops."""
-    teacher: SegmentationNet | None = None
+    teacher: nn.Module | None = None
     """Whose logits the loss learns from, on the run's device and in eval mode; run only if the loss needs them."""
 
 
@@ -105,7 +106,7 @@ def fine_tune(
     config: TrainConfig,
     run: Path,
     network: SegmentationNet,
-    teacher: SegmentationNet | None = None,
+    teacher: nn.Module | None = None,
     resume: bool = False,
 ) -> TrainResult:
     """Train a network that is there, from the weights it has, into the folder `run`.
@@ -151,7 +152,7 @@ def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
     if not (run / checkpoint.LAST).is_file():
         raise ModelError(f"a run to resume in {run}", f"no {checkpoint.LAST} there", "Leave --resume out to start one.")
     saved = build_config(read_yaml(run / "config.yaml"))
-    wanted = build_config({**saved.model_dump(exclude_none=True), **overrides})
+    wanted = build_config({**saved.model_dump(exclude_none=True), **starting.as_settled(saved, overrides)})
     changed = [key for key, value in wanted if key not in RUNTIME_KEYS and value != getattr(saved, key)]
     if changed:
         key = changed[0]
@@ -167,13 +168,12 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     _check_folder(run, resume)
     choose(config.device, config.amp)  # says that there is no GPU before data are read
     data = open_dataset(config.data)
-    if "loss" not in config.model_fields_set:
-        config = config.model_copy(update={"loss": losses.usual(data.task)})
+    config = config if resume else starting.settle(config, data)
     _seed(config)
     network = build_network(config, len(data.classes))
     if not resume:
-        load_encoder_weights(network.encoder, config.encoder, config.encoder_weights)
-    return _train_network(config, run, data, network, None, resume)
+        starting.fill(network, config, data)
+    return _train_network(config, run, data, network, open_teacher(config, data), resume)
 
 
 def _seed(config: TrainConfig) -> None:
@@ -192,7 +192,7 @@ def _train_network(
     run: Path,
     data: Dataset,
     network: SegmentationNet,
-    teacher: SegmentationNet | None,
+    teacher: nn.Module | None,
     resume: bool,
 ) -> TrainResult:
     began = time.monotonic()
@@ -237,7 +237,7 @@ def _plan(
     data: Dataset,
     objective: losses.CombinedLoss,
     arithmetic: Arithmetic,
-    teacher: SegmentationNet | None,
+    teacher: nn.Module | None,
 ) -> Job:
     """Read the pictures and settle the sizes a config leaves open."""
     training = Pictures(data, data.split("train"), config.cache, "train")
@@ -287,7 +287,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         epoch = state.step / plan.steps_per_epoch
         if last or (epoch_ends and round(epoch) % config.validate_every == 0):
             if _check(job, state, log, epoch):
-                card = describe(job.run.resolve().name, config, job.data, state.best, state.step, epoch)
+                card = describe(job.run.resolve().name, config, job.data, network, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
             plots.draw_preview(job.run / "preview.png", network, job.held_out, device)
