@@ -13,6 +13,7 @@ import typer
 
 from segx import __version__
 from segx.export_verb import export
+from segx.models_verb import models
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
 from segx_core.errors import SegxError
 
@@ -101,6 +102,7 @@ def train(
 
 
 app.command()(export)
+app.command()(models)
 
 
 @app.command(name="eval")

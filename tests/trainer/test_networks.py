@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 
 from segx_core.errors import ConfigError
 from segx_trainer.networks import build_network

@@ -14,7 +14,7 @@ import torch
 from segmentation_models_pytorch import FPN, DeepLabV3Plus, Segformer, Unet
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -120,25 +120,25 @@ def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
         raise ConfigError(
             f"an encoder that fits model '{config.model}'", f"'{config.encoder}' ({error})", "Try 'resnet18'."
         ) from error
-    if config.drop_path and not any(isinstance(module, DropPath) for module in body.encoder.modules()):
+    if config.drop_path and not any(isinstance(module, DropPath) for module in body.modules()):
         raise _no_paths(config.encoder, config.drop_path)
     if rate and config.model in ("unet", "segformer"):  # the others have a place of their own for it
-        body.segmentation_head = _with_dropout(body.segmentation_head, rate)
+        body.segmentation_head = _with_dropout(cast(nn.Module, body.segmentation_head), rate)
     return SegmentationNet(body, mean, std, num_classes, size_multiple=2**config.encoder_depth)
 
 
 def _path_options(encoder: str, rate: float) -> dict[str, Any]:
     """What makes a timm encoder drop paths; segmentation-models-pytorch's own encoders would ignore it silently."""
-    if not encoder.startswith("tu-") or not _takes(encoder.removeprefix("tu-"), "drop_path_rate"):
+    if not encoder.startswith("tu-") or not _drops_paths(encoder.removeprefix("tu-")):
         raise _no_paths(encoder, rate)
     return {"drop_path_rate": rate}
 
 
-def _takes(name: str, option: str) -> bool:
-    """Whether a timm network can be made with an option. Shapes only: nothing is allocated."""
+def _drops_paths(name: str) -> bool:
+    """Whether a timm network takes a rate. Shapes only: nothing is allocated."""
     try:
         with torch.device("meta"):
-            timm.create_model(name, pretrained=False, **{option: 0.0})
+            timm.create_model(name, pretrained=False, drop_path_rate=0.0)
     except TypeError:
         return False
     return True
