@@ -15,6 +15,7 @@ from segx import __version__
 from segx.export_verb import export
 from segx.models_verb import models
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
+from segx.tune_verb import tune
 from segx_core.errors import SegxError
 
 INTERRUPTED = 130
@@ -103,6 +104,7 @@ def train(
 
 app.command()(export)
 app.command()(models)
+app.command()(tune)
 
 
 @app.command(name="eval")

@@ -115,7 +115,8 @@ def weights_of(encoder: str) -> Weights:
         return (
             Weights("apache-2.0", f"package {package}", offline=False) if package else Weights(UNKNOWN, "none", False)
         )
-    return Weights(known.license or UNKNOWN, known.hf_hub_id or known.url, _cached(known.hf_hub_id, None))
+    repository = known.hf_hub_id if isinstance(known.hf_hub_id, str) else None
+    return Weights(known.license or UNKNOWN, repository or str(known.url), _cached(repository, None))
 
 
 def _chosen(names: list[str]) -> tuple[list[str], list[str]]:
