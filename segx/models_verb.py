@@ -35,9 +35,10 @@ def models(
     height, width = _parse(size)
     found = list(entries(names or [], (height, width)))
     console().print(_table(found, size))
-    console().print(
-        "Train one with: segx train DATA --out RUN --model NETWORK --encoder ENCODER, or --model auto:small"
-    )
+    for one in found:
+        if one.budget:
+            choice = f"{one.network} with {one.encoder}, decoder_channels {one.decoder_channels}"
+            console().print(f"--model {one.budget} stands for {choice}", soft_wrap=True)
     if json:
         _write(json, found, (height, width))
 

@@ -146,6 +146,12 @@ def test_two_searches_do_not_share_a_folder(wanted: Any) -> None:
         search(what)
 
 
+def test_without_optuna_the_cure_is_told(wanted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SetupError, match=r"segx\[tune\]"):
+        search(wanted())
+
+
 def test_a_page_shows_what_it_was_given_as_text() -> None:
     row = {"trial": "t", "outcome": "failed", "miou": None, "validations": 0, "values": {"loss": "<b>"}, "error": '"'}
     found = {"data": "<script>", "epochs": 1, "seed": 0, "trials": [row], "importance": {}}
