@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from segx_core.datasets import Dataset, open_dataset
 from segx_core.errors import ConfigError, ModelError
 from segx_trainer import checkpoint
 from segx_trainer.config import TrainConfig
+from segx_trainer.runlog import RunLog
 from segx_trainer.teacher import open_teacher
 from segx_trainer.train import resumed_config, train
 
@@ -164,3 +166,25 @@ def test_a_student_is_trained_recorded_and_resumed(run: Path, tiny_data: Path, t
     assert (card.training.teacher, card.training.loss) == (teacher, "ce + kd + 3*cwd")
     again = resumed_config(folder, {"teacher": teacher})
     assert train(again, folder, resume=True).ending in ("patience", "finished")
+
+
+def test_a_resumed_student_is_bit_equal_to_one_that_never_stopped(
+    run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With everything here that is random or comes from elsewhere: a teacher, a start, dropped paths and channels."""
+    teacher = color_file(tmp_path / "color.onnx", open_dataset(tiny_data).classes, "probabilities")
+    values = {"teacher": str(teacher), "init": str(run), "drop_path": 0.3, "dropout": 0.2, "epochs": 2}
+    given = config_of(tiny_data, **values).model_dump(exclude={"loss"}, exclude_none=True)
+    train(TrainConfig(**given), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        note = RunLog.validation
+
+        def note_and_stop(self: RunLog, *rest: Any, **others: Any) -> None:
+            note(self, *rest, **others)
+            signal.raise_signal(signal.SIGINT)
+
+        patch.setattr(RunLog, "validation", note_and_stop)
+        assert train(TrainConfig(**given), tmp_path / "parts").ending == "interrupted"
+    assert train(resumed_config(tmp_path / "parts", {}), tmp_path / "parts", resume=True).ending == "finished"
+    whole, parts = (checkpoint.read(tmp_path / name / checkpoint.LAST)["network"] for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
