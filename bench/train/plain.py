@@ -55,8 +55,8 @@ class Frames(TorchDataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(3, h, w) uint8 and (h, w) int64."""
         sample = self.samples[index]
-        picture = cv2.cvtColor(cv2.imread(str(sample.image)), cv2.COLOR_BGR2RGB)
-        labels = cv2.imread(str(sample.mask), cv2.IMREAD_UNCHANGED)
+        picture = cv2.cvtColor(decode(sample.image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        labels = decode(sample.mask, cv2.IMREAD_UNCHANGED)
         image, mask = self.transform(
             tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1)), tv_tensors.Mask(torch.from_numpy(labels))
         )
@@ -82,7 +82,7 @@ def main() -> None:
     config = settings(options)
     network = build_network(config, len(data.classes))
     load_encoder_weights(network.encoder, config.encoder, options.encoder_weights)
-    height, width = cv2.imread(str(data.split("train")[0].image)).shape[:2]
+    height, width = decode(data.split("train")[0].image, cv2.IMREAD_COLOR).shape[:2]
     size = (height // 32 * 32, width // 32 * 32)
     transform = v2.Compose(
         [
@@ -148,6 +148,14 @@ def settings(options: argparse.Namespace) -> TrainConfig:
     how = {"loss": "ce", "optimizer": "adamw", "lr": RATE, "schedule": "constant", "warmup": 0, "clip": 0}
     seen = {"augment": "none", "scale": SCALES, "batch_size": BATCH, "seed": options.seed}
     return build_config({**network, **how, **seen, "data": options.data, "encoder_weights": options.encoder_weights})
+
+
+def decode(path: Path, flags: int) -> NDArray[Any]:
+    """A file's pixels as OpenCV gives them."""
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise SystemExit(f"expected a picture that OpenCV reads, got {path}")
+    return pixels
 
 
 def forever(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

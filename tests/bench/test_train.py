@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import v2
 
-from bench.train import blocks, processes, subsets
+from bench.train import ablation, blocks, peers, plain, processes, rows, subsets, tables
 from segx_core.confusion import target_miou
 from segx_core.datasets import open_dataset
+from segx_trainer import losses
+from segx_trainer.config import build_config, read_yaml
 
 CLASSES = 11
 
@@ -139,3 +144,155 @@ def test_a_failed_process_is_told_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(processes.FailedError, match=r"status 3 [^\n]*\ntold you"):
         processes.run(command, tmp_path / "log")
     assert processes.run(command, tmp_path / "log", allowed=(0, 3)) == 3
+
+
+def finished(grid: rows.Grid, row: rows.Row, seed: int, miou: float) -> Path:
+    """What a training of that row would have left."""
+    place = rows.folder_of(grid, row, seed)
+    place.mkdir(parents=True)
+    result = {"miou": miou, "per_class_iou": {"sky": miou / 2, "pole": None}, "steps": 4, "cpu_minutes": 2.0}
+    (place / rows.RESULT).write_text(json.dumps(result))
+    return place
+
+
+def test_a_row_that_is_there_is_not_run_again(tmp_path: Path) -> None:
+    grid = rows.Grid("no-such-data", ("--steps", "4"), tmp_path)
+    row = rows.Row("ce + 0.5*dice", ("--loss", "ce + 0.5*dice"))
+    place = finished(grid, row, 0, 0.5)
+    assert rows.run_all(grid, [row, rows.Row("later", lacks="no teacher")], [0], jobs=2) == {}
+    assert sorted(one.name for one in place.iterdir()) == [rows.RESULT]
+    longer = rows.Grid("no-such-data", ("--steps", "5"), tmp_path)
+    assert rows.result_of(rows.folder_of(longer, row, 0)) is None, "other options are another run"
+
+
+def test_a_row_that_fails_leaves_no_result_and_says_why(tmp_path: Path) -> None:
+    grid = rows.Grid("scenes", ("--no-such-option", "4"), tmp_path / "work")
+    row = rows.Row("baseline")
+    place = rows.folder_of(grid, row, 3)
+    (place / "run").mkdir(parents=True)
+    (place / "run" / "checkpoint.pt").write_bytes(b"of a run killed before its first last.pt")
+    failed = rows.run_all(grid, [row], [3], jobs=1)
+    assert set(failed) == {"baseline"}
+    assert failed["baseline"].startswith("No such option: --no-such-option")
+    assert not (place / "run").exists()
+    (line,) = rows.summarise(grid, [row], [3], ["sky"], failed)
+    assert (line["seeds"], line["reason"]) == ([], failed["baseline"])
+
+
+def test_the_reason_of_a_failure_is_the_commands_own_message() -> None:
+    said = "status 2 of: segx train\nsegx: expected a folder\n      got no such path: x\n      Check the path."
+    assert rows.reason(said) == "expected a folder got no such path: x Check the path."
+    assert rows.reason("status -9 of: segx train\n") == "status -9 of: segx train"
+
+
+def test_a_sum_is_mean_and_sample_deviation_of_the_seeds_that_are_there(tmp_path: Path) -> None:
+    grid = rows.Grid("data", (), tmp_path)
+    row, missing = rows.Row("baseline"), rows.Row("distillation", lacks="no teacher")
+    for seed, score in ((0, 0.4), (2, 0.6)):
+        finished(grid, row, seed, score)
+    line, other = rows.summarise(grid, [row, missing], [0, 1, 2], ["sky", "pole"], {})
+    assert line["seeds"] == [0, 2]
+    assert line["miou"]["mean"] == pytest.approx(0.5)
+    assert line["miou"]["sd"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
+    assert line["rarest"]["sky"]["values"] == pytest.approx([0.2, 0.3])
+    assert line["rarest"]["pole"]["mean"] == 0
+    assert other == {"name": "distillation", "options": [], "seeds": [], "reason": "no teacher"}
+    assert rows.spread([0.5])["sd"] is None
+
+
+def test_the_grid_changes_one_thing_a_row_and_knows_its_short_form() -> None:
+    table = ablation.grid_rows(None, Path("policy.yaml"))
+    names = [row.name for row in table]
+    assert len(set(names)) == len(names)
+    assert set(ablation.ON_CPU) <= set(names)
+    assert [row.name for row in table if row.lacks] == ["distillation"]
+    assert not any(row.lacks for row in ablation.grid_rows("teacher", Path("policy.yaml")))
+    assert all(len(row.options) == 2 for row in table[1:-1] if row.name != "distillation")
+
+
+def test_the_grid_shows_gains_and_rows_that_were_not_run() -> None:
+    def measured(mean: float) -> dict[str, object]:
+        return {"mean": mean, "sd": 0.01, "values": [mean]}
+
+    rare = {name: measured(0.25) for name in "abc"}
+    found = {
+        "common": ["--steps", "4"],
+        "pictures": {"train": 367, "val": 101},
+        "train_share": {"d": 0.9, "a": 0.01, "b": 0.02, "c": 0.07},
+        "rows": [
+            {"name": "baseline", "seeds": [0, 1], "miou": measured(0.5), "rarest": rare, "cpu_minutes": 2.0},
+            {"name": "worse", "seeds": [0], "miou": measured(0.4), "rarest": rare, "cpu_minutes": 3.0},
+            {"name": "later", "seeds": [], "reason": "no teacher"},
+        ],
+    }
+    lines = tables.grid(found)
+    assert lines[0] == "|  | seeds | mIoU | minus baseline | IoU a | IoU b | IoU c | CPU-min |"
+    assert lines[2].startswith("| baseline | 2 | 0.5000 ± 0.0100 | +0.0000 | 0.2500 ± 0.0100 |")
+    assert lines[3].startswith("| worse | 1 | 0.4000 ± 0.0100 | -0.1000 |")
+    assert lines[4] == "| later | not run | - | - | - | - | - | - |"
+    assert lines[-1] == "- later: no teacher"
+
+
+@pytest.mark.parametrize(("strong", "told"), [(0.55, "+0.0500, more than"), (0.51, "+0.0100, not more")])
+def test_a_gap_counts_only_past_both_deviations(strong: float, told: str) -> None:
+    scores = {"flips only": {"mean": 0.5, "sd": 0.01}, "strong": {"mean": strong, "sd": 0.02}}
+    assert told in tables.verdict([{"name": name, "miou": one} for name, one in scores.items()])
+    assert "nothing follows" in tables.verdict([{"name": "strong", "miou": {"mean": 0.5, "sd": None}}])
+
+
+def test_the_comparison_shows_every_file_and_interval() -> None:
+    score = {
+        "miou": 0.5, "pixel_accuracy": 0.9, "boundary_f1": 0.4, "latency_ms": {"p50": 12.0}, "size_bytes": 2_000_000,
+        "classes": ["sky", "pole"], "per_class_iou": {"sky": 0.75, "pole": None},
+    }  # fmt: skip
+    pair = {"first": "plain, last", "second": "segx fp32", "difference": 0.04, "low": 0.03, "high": 0.05, "blocks": 10}
+    found = {
+        "pictures": {"train": 367, "scored": 101},
+        "segx": {"cpu_minutes": 60.0, "step": 900},
+        "plain": {"cpu_minutes": 60.1, "steps": 800},
+        "int8_gate": "passed",
+        "scores": {"segx fp32": score, "plain, last": score},
+        "bootstrap": {"frames_a_block": 10, "blocks": 10, "draws": 10_000, "pairs": [pair]},
+    }
+    lines = tables.camvid(found)
+    assert "| mIoU | 0.5000 | 0.5000 |" in lines
+    assert "| IoU pole | - | - |" in lines
+    assert lines[-1] == "- segx fp32 minus plain, last: +0.0400 (+0.0300 to +0.0500)"
+
+
+def test_segx_is_right_where_peers_are_not() -> None:
+    known = losses.names()
+    for case in peers.all_cases():
+        if not case.needs or case.needs in known:
+            assert case.ours() == pytest.approx(case.right(), rel=peers.TOLERANCE, abs=peers.TOLERANCE), case.title
+
+
+def test_a_peer_that_is_not_there_is_not_run_in_the_table() -> None:
+    rows_ = [
+        {"case": "one", "peer": "torch", "value": "NaN", "right": 0.0, "segx": -0.0},
+        {"case": "two", "peer": "other", "error": "not installed", "right": 0.25, "segx": None},
+    ]
+    lines = tables.peers({"rows": rows_, "versions": {"torch": "2"}})
+    assert lines[2] == "| one | torch | NaN | 0.0000 | 0.0000 |"
+    assert lines[3] == "| two | other | not run | 0.2500 | - |"
+
+
+def test_the_plain_loop_sees_what_the_dataset_reads(tmp_path: Path) -> None:
+    data = open_dataset(str(camvid(tmp_path)))
+    frames = plain.Frames(data.split("train"), v2.Identity())
+    for index, sample in enumerate(data.split("train")):
+        image, mask = frames[index]
+        picture, target = data.read(sample)
+        assert (image.permute(1, 2, 0).numpy() == picture).all()
+        assert (mask.numpy() == target).all()
+
+
+def test_the_recipe_is_a_config() -> None:
+    options = argparse.Namespace(config=plain.RECIPE, seed=3, data="scenes", encoder_weights="none")
+    config, recipe = plain.settings(options), build_config({**read_yaml(plain.RECIPE), "data": "scenes"})
+    assert (config.model, config.encoder, config.decoder_channels) == (
+        recipe.model,
+        recipe.encoder,
+        recipe.decoder_channels,
+    )
+    assert (config.loss, config.lr, config.seed) == ("ce", 1e-3, 3)
