@@ -174,7 +174,8 @@ def fused(memory: dict[str, Any], speed: dict[str, Any]) -> list[str]:
     columns = [text for layout in layouts for text in (f"{layout}, CPU ms", "ratio")]
     return [
         f"**Memory of cross-entropy plus dice**, forward and backward on logits {tuple(memory['shape'])}, "
-        f"{smp['logits_mib']} MiB (`python -m bench.train.memory`, torch {memory['versions']['torch']}, on {where(memory)}).",
+        f"{smp['logits_mib']} MiB (`python -m bench.train.memory`, torch {memory['versions']['torch']}, "
+        f"on {where(memory)}).",
         "",
         row("", heads),
         row("---", ["---"] * len(heads)),
