@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segx_core.errors import ConfigError, near
 from segx_trainer import budgets
+from segx_trainer.augment import Policy, Preset, load
 
 Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
 RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
@@ -54,7 +55,8 @@ class TrainConfig(BaseModel):
     """Of rare: share of a batch that is drawn for a class; the rest is drawn uniformly."""
     sampler_temperature: float = Field(default=0.01, gt=0)
     """Of rare: the smaller, the more the rarest classes are preferred; large values draw all classes alike."""
-    augment: Literal["none", "light", "strong"] = "light"
+    augment: Preset | Policy = "light"
+    """none, light, strong, or a policy: the path of its YAML file, or its keys. A file becomes part of the config."""
     scale: tuple[float, float] | None = None
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""
     size: tuple[int, int] | None = None
@@ -92,6 +94,11 @@ class TrainConfig(BaseModel):
     until: float | None = Field(default=None, gt=0, le=1)
     """Stop as soon as the validation mIoU reaches this fraction."""
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _load_policy(cls, value: Any) -> Any:
+        return load(value)
 
     @field_validator("size", mode="before")
     @classmethod

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms.v2 import Transform
 
 from segx_core.datasets import Dataset, Sample
 from segx_core.errors import SegxError
@@ -122,13 +121,14 @@ class Pictures:
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(3, H, W) uint8 and (H, W) int64."""
         image, mask = self.kept[index] if self.kept else self.data.read(self.samples[index])
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask.astype(np.int64))
+        # Colours stay last in memory: it is how augmentation and convolutions want them.
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask.astype(np.int64))
 
 
 class Visits(TorchDataset[Item]):
     """Augmented samples by visit."""
 
-    def __init__(self, pictures: Pictures, transforms: list[Transform], seed: int) -> None:
+    def __init__(self, pictures: Pictures, transforms: list[augment.Transform], seed: int) -> None:
         self.pictures = pictures
         self.transforms = transforms
         self.seed = seed
@@ -136,14 +136,10 @@ class Visits(TorchDataset[Item]):
     def __getitem__(self, visit: Visit) -> Item:
         try:
             image, mask = self.pictures[visit.sample]
+            rng = augment.stream(self.seed, visit.epoch, visit.sample, visit.draw)
+            return augment.apply(self.transforms, image, mask, visit.focus, rng, self.pictures)
         except SegxError as error:  # torch cannot carry it out of a worker process as an exception
             return error
-        with torch.random.fork_rng(devices=[]):
-            # One independent stream per visit, the same in any worker process; a GPU's stream is left alone.
-            key = [self.seed, visit.epoch, visit.sample, *([visit.draw] if visit.draw else [])]
-            seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1
-            torch.default_generator.manual_seed(int(seed))
-            return augment.apply(self.transforms, image, mask, visit.focus)
 
 
 def train_loader(
@@ -154,7 +150,9 @@ def train_loader(
     Raises:
         SegxError: while iterating, a picture or mask that cannot be read.
     """
-    transforms = augment.preset(config.augment, size, pictures.data.ignore_index, config.scale)
+    policy = config.augment if isinstance(config.augment, augment.Policy) else augment.named(config.augment)
+    labels = augment.survey(policy, pictures.data, [mask for _, mask in pictures.kept])
+    transforms = augment.preset(policy, size, labels, config.scale)
     workers = default_workers() if config.workers is None else config.workers
     loader = DataLoader(
         Visits(pictures, transforms, config.seed),
