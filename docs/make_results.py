@@ -6,6 +6,7 @@ python docs/make_results.py
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ def render() -> str:
     parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid"))]
     if (ROOT / "bench" / "export" / "results.json").is_file():
         parts += [*exporting(load("export")), *planted(load("export", "planted.json"), load("export", "pruning.json"))]
-    parts += [*training_losses(load("train", "memory.json"), load("train", "speed.json"))]
-    parts += [*serving(load("serve")), *gpu()]
+    training = runpy.run_path(str(ROOT / "bench" / "train" / "tables.py"))["render"]()
+    parts += [*training, *serving(load("serve")), *gpu()]
     return "\n".join([HEAD, *parts]) + "\n"
 
 
@@ -150,44 +151,6 @@ def planted(found: dict[str, Any], cut: dict[str, Any]) -> list[str]:
         f"**A planted failure** (`python -m bench.export.planted`, {found['run']}; S8 activations, one scale a weight):"
     )
     return [pruned, "", f"{head} {len(kept)} of {nodes} nodes float after {len(tried)} evaluations.", "", *said, ""]
-
-
-def training_losses(memory: dict[str, Any], speed: dict[str, Any]) -> list[str]:
-    """Cross-entropy plus dice: memory and time of a forward and backward pass."""
-    taken, smp = memory["results"], memory["results"]["SMP"]
-    heads = ["peak, MiB", "of SMP's", "without the inputs, MiB", "of SMP's"]
-    keys = ("peak_mib", "beyond_inputs_mib")
-    rows = [
-        row(name, [text for key in keys for text in (str(one[key]), f"{one[key] / smp[key]:.2f}x")])
-        for name, one in taken.items()
-    ]
-    layouts = speed["results"]
-    times = [
-        row(
-            name,
-            [text for way in layouts.values() for text in (f"{way[name]['cpu_ms']:.0f}", ratio(way[name]["ratio"]))],
-        )
-        for name in layouts["planes"]
-    ]
-    columns = [text for layout in layouts for text in (f"{layout}, CPU ms", "ratio")]
-    return [
-        "## Cross-entropy plus dice in training",
-        "",
-        f"**Memory**, forward and backward on logits {tuple(memory['shape'])}, {smp['logits_mib']} MiB "
-        f"(`python -m bench.train.memory`, torch {memory['versions']['torch']}, on {where(memory)}).",
-        "",
-        row("", heads),
-        row("---", ["---"] * len(heads)),
-        *rows,
-        "",
-        f"**Processor time**, forward and backward on {tuple(speed['shape'])}, one thread, median of {speed['rounds']} "
-        f"rounds in turns, ratio to plain torch's of its round (`python -m bench.train.speed`, on {where(speed)}).",
-        "",
-        row("", columns),
-        row("---", ["---"] * len(columns)),
-        *times,
-        "",
-    ]
 
 
 EXPORT_FORMS = {

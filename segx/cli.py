@@ -14,7 +14,9 @@ import typer
 from segx import __version__
 from segx.data_verb import data_app
 from segx.export_verb import export
+from segx.models_verb import models
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
+from segx.tune_verb import tune
 from segx_core.errors import SegxError
 
 INTERRUPTED = 130
@@ -41,11 +43,14 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to write.", show_default=False)],
     config: Annotated[Path | None, typer.Option(help="YAML file of config keys; options win over it.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="unet, fpn, deeplabv3plus or segformer.", show_default="unet")
+        str | None,
+        typer.Option(
+            help="unet, fpn, deeplabv3plus, segformer, or auto:small, auto:medium, auto:large.", show_default="unet"
+        ),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="smp or timm encoder.", show_default="resnet18")] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option(help="imagenet, none, or a state dict file.", show_default="imagenet")
+        str | None, typer.Option(help="imagenet, none, package:NAME or a file.", show_default="imagenet")
     ] = None,
     loss: Annotated[
         str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce, multilabel: bce")
@@ -65,6 +70,8 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="adamw, sgd or adam.", show_default="adamw")] = None,
     until: Annotated[str | None, typer.Option(help="Stop once reached, for example miou=0.70; exit 1 if not.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after N validations without a better mIoU.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Run folder or ONNX file to learn from, too.")] = None,
+    init: Annotated[str | None, typer.Option(help="Run folder whose weights to start from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
@@ -95,6 +102,8 @@ def train(
         "optimizer": optimizer,
         "until": until,
         "patience": patience,
+        "teacher": teacher,
+        "init": init,
         "seed": seed,
         "device": device,
     }
@@ -104,6 +113,8 @@ def train(
 
 app.command()(export)
 app.add_typer(data_app, name="data")
+app.command()(models)
+app.command()(tune)
 
 
 @app.command(name="eval")

@@ -85,7 +85,7 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     pictures = Pictures(dataset, dataset.split("train"), loaded.config.cache, "train")
     held_out = Pictures(dataset, dataset.split(split), loaded.config.cache, split)
     values = loaded.config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until"})
-    distilled = "teacher_logits" in losses.build(loaded.config.loss, len(dataset.classes)).needs
+    distilled = "teacher_logits" in losses.needs(loaded.config.loss)
     values |= {"loss": loaded.config.loss + ("" if distilled else _DISTILLATION), "lr": loaded.config.lr * _LR_FACTOR}
     config = build_config({**values, "data": data or loaded.config.data, "steps": steps, "amp": "fp32"})
     arithmetic = choose(config.device, config.amp)  # full precision, because the grids are that of float32
@@ -126,7 +126,8 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
         by_class = dict(zip(dataset.classes, [None if np.isnan(v) else float(v) for v in iou(matrix)], strict=True))
         state = State(network, optimizer, scaler, steps, miou(matrix), by_class)
         epoch = steps / plan.steps_per_epoch
-        save_best(folder, state, config, describe(folder.name, config, dataset, state.best, steps, epoch))
+        card = describe(folder.name, config, dataset, network, state.best, steps, epoch)
+        save_best(folder, state, config, card)
         atomic.write_text(folder / "config.yaml", to_yaml(config))
     console().print(
         f"qat: mean IoU {before:.4f} in float before, {state.best:.4f} after, {simulated:.4f} on int8 grids",

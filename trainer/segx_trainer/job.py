@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from segx_core.datasets import Dataset
 from segx_core.errors import ConfigError
 from segx_trainer import losses
@@ -12,7 +14,6 @@ from segx_trainer.balance import build_plan
 from segx_trainer.config import TrainConfig
 from segx_trainer.device import Arithmetic
 from segx_trainer.loading import Pictures, Plan
-from segx_trainer.networks import SegmentationNet
 
 _DEFAULT_EPOCHS = 50
 _LARGEST_DEFAULT_CROP = 512
@@ -36,7 +37,7 @@ class Job:
     """Updates the run takes."""
     size: tuple[int, int]
     """(height, width) of training crops."""
-    teacher: SegmentationNet | None = None
+    teacher: nn.Module | None = None
     """Whose logits the loss learns from, on the run's device and in eval mode; run only if the loss needs them."""
 
 
@@ -46,7 +47,7 @@ def plan_job(
     data: Dataset,
     objective: losses.CombinedLoss,
     arithmetic: Arithmetic,
-    teacher: SegmentationNet | None,
+    teacher: nn.Module | None,
 ) -> Job:
     """Read the pictures and settle the sizes a config leaves open."""
     training = Pictures(data, data.split("train"), config.cache, "train")

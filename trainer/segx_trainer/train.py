@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from segx_core import atomic
 from segx_core.confusion import iou, miou
@@ -23,7 +24,7 @@ from segx_core.datasets import Dataset, open_dataset
 from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
-from segx_trainer import checkpoint, losses, plots
+from segx_trainer import checkpoint, plots, starting
 from segx_trainer.alone import alone_in
 from segx_trainer.balance import build_objective
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
@@ -37,9 +38,9 @@ from segx_trainer.networks import SegmentationNet, build_network
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
 from segx_trainer.state import State, begin, restore, save_best, save_last
+from segx_trainer.teacher import open_teacher
 from segx_trainer.update import set_rate, update
 from segx_trainer.validate import validate
-from segx_trainer.weights import load_encoder_weights
 from segx_trainer.window import Window
 
 _LOG_EVERY = 10  # steps between records of the training loss
@@ -82,7 +83,7 @@ def fine_tune(
     config: TrainConfig,
     run: Path,
     network: SegmentationNet,
-    teacher: SegmentationNet | None = None,
+    teacher: nn.Module | None = None,
     resume: bool = False,
 ) -> TrainResult:
     """Train a network that is there, from the weights it has, into the folder `run`.
@@ -108,7 +109,7 @@ def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
     if not (run / checkpoint.LAST).is_file():
         raise ModelError(f"a run to resume in {run}", f"no {checkpoint.LAST} there", "Leave --resume out to start one.")
     saved = build_config(read_yaml(run / "config.yaml"))
-    wanted = build_config({**saved.model_dump(exclude_none=True), **overrides})
+    wanted = build_config({**saved.model_dump(exclude_none=True), **starting.as_settled(saved, overrides)})
     changed = [key for key, value in wanted if key not in RUNTIME_KEYS and value != getattr(saved, key)]
     if changed:
         key = changed[0]
@@ -124,13 +125,12 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     _check_folder(run, resume)
     choose(config.device, config.amp)  # says that there is no GPU before data are read
     data = open_dataset(config.data)
-    if "loss" not in config.model_fields_set:
-        config = config.model_copy(update={"loss": losses.usual(data.task)})
+    config = config if resume else starting.settle(config, data)
     _seed(config)
     network = build_network(config, len(data.classes))
     if not resume:
-        load_encoder_weights(network.encoder, config.encoder, config.encoder_weights)
-    return _train_network(config, run, data, network, None, resume)
+        starting.fill(network, config, data)
+    return _train_network(config, run, data, network, open_teacher(config, data), resume)
 
 
 def _seed(config: TrainConfig) -> None:
@@ -149,7 +149,7 @@ def _train_network(
     run: Path,
     data: Dataset,
     network: SegmentationNet,
-    teacher: SegmentationNet | None,
+    teacher: nn.Module | None,
     resume: bool,
 ) -> TrainResult:
     began = time.monotonic()
@@ -213,7 +213,7 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         epoch = state.step / plan.steps_per_epoch
         if last or (epoch_ends and round(epoch) % config.validate_every == 0):
             if _check(job, state, log, epoch):
-                card = describe(job.run.resolve().name, config, job.data, state.best, state.step, epoch)
+                card = describe(job.run.resolve().name, config, job.data, state.network, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
             plots.draw_preview(job.run / "preview.png", state.deployed, job.held_out, arithmetic.device)

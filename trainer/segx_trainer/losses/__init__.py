@@ -38,7 +38,7 @@ from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, Sigmoid
 from segx_trainer.losses.sparsity import BatchNormL1
 from segx_trainer.losses.term import Context, Loss
 
-__all__ = ["CombinedLoss", "Context", "Link", "Loss", "build", "link", "names", "usual"]
+__all__ = ["CombinedLoss", "Context", "Link", "Loss", "build", "link", "names", "needs", "usual"]
 
 TERMS: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
@@ -101,6 +101,15 @@ def link(expression: str) -> Link:
         ConfigError: the expression does not parse, names an unknown loss, or its terms belong to different links.
     """
     return _link([(term.name, _kind(term.name, "multiclass")) for term in parse(expression)])
+
+
+def needs(expression: str, task: Task = "multiclass") -> frozenset[str]:
+    """Names of the Context fields that a loss reads, without building it.
+
+    Raises:
+        ConfigError: the expression does not parse, or names an unknown loss.
+    """
+    return frozenset().union(*(_kind(term.name, task).needs for term in parse(expression)))
 
 
 def build(

@@ -1,6 +1,6 @@
 """Processor time of losses, forward and backward, in turns with one thread. Run from the repository root:
 
-    python -m bench.train.speed [--shape 8 11 352 480] [--rounds 7] [--json bench/train/speed.json]
+    python -m bench.train.loss_speed [--shape 8 11 352 480] [--rounds 7] [--json bench/train/loss_speed.json]
 
 Ratios are paired within a round, so a machine that is busy with other things slows both sides.
 """
@@ -21,7 +21,7 @@ from bench.train.losses import Objective, batch, plain, plain_ce, segx, smp
 from segx_core import atomic
 from segx_core.machine import describe
 
-RESULT = Path(__file__).with_name("speed.json")
+RESULT = Path(__file__).with_name("loss_speed.json")
 
 
 def main() -> None:
