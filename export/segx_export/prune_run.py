@@ -250,7 +250,8 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
         scores = batch_norm_scale(network, groups)
     else:
         plain = work.config.model_copy(update={"loss": work.config.loss.removesuffix(_DISTILLATION)})
-        objective = build_objective(plain, work.folder, work.data, resume=False).to(work.arithmetic.device)
+        whole = build_objective(plain, work.folder, work.data, resume=False)
+        objective = whole.without_course().to(work.arithmetic.device)
         precise = Arithmetic(work.arithmetic.device, None)  # small gradients count here, and are not scaled
         count = max(1, _SCORED_PICTURES // work.config.batch_size)
         chosen = track(islice(batches, count), f"{label}: scoring channels", total=count, unit="batches")
@@ -267,7 +268,8 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
 def _train_shortly(work: Work, network: SegmentationNet, config: TrainConfig, label: str) -> None:
     """A few steps at the full rate, so that the next cut sees weights that have settled."""
     arithmetic = work.arithmetic
-    objective = build_objective(config, work.folder, work.data, resume=False).to(arithmetic.device)
+    whole = build_objective(config, work.folder, work.data, resume=False)
+    objective = whole.without_course().to(arithmetic.device)
     optimizer = build_optimizer(network, config, fused=True)
     scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled)
     network.train()

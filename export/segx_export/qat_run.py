@@ -93,7 +93,7 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     torch.manual_seed(config.seed)
     teacher = copy.deepcopy(loaded.network).to(arithmetic.device).eval()
     network = copy.deepcopy(teacher)  # stays in eval mode: BatchNorm is the fixed factor it will be in the file
-    objective = build_objective(config, run / FOLDER, dataset, resume=False).to(arithmetic.device)
+    objective = build_objective(config, run / FOLDER, dataset, resume=False).without_course().to(arithmetic.device)
     plan = build_plan(config, dataset, Plan(len(pictures), config.batch_size, config.seed))
     size = config.size or crop_size(pictures)
     folder = run / FOLDER

@@ -61,19 +61,29 @@ class Sample:
     logits: Tensor
     target: Tensor
     teacher_logits: Tensor
+    average_logits: Tensor
+    aux_logits: Tensor
     network: nn.Module
     weights: tuple[float, ...] = (1.0,) * K
     prior: tuple[float, ...] = PRIOR
     step: int = 3
+    progress: float = 0.2
+
+    @property
+    def velocity(self) -> list[tuple[Tensor, Tensor]]:
+        return [
+            (parameter, torch.linspace(-1, 2, parameter.numel()).double().view_as(parameter))
+            for parameter in self.network.parameters()
+        ]
 
     @property
     def context(self) -> losses.Context:
-        known = {one.name for one in fields(losses.Context)}
-        return losses.Context(**{one.name: getattr(self, one.name) for one in fields(self) if one.name in known})
+        return losses.Context(**{one.name: getattr(self, one.name) for one in fields(losses.Context)})
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Sample:
         """Another batch in which `change` was done to the logits and to what is shaped like them."""
-        return replace(self, logits=change(self.logits), teacher_logits=change(self.teacher_logits))
+        names = ("logits", "teacher_logits", "average_logits", "aux_logits")
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
 def sample(
@@ -86,10 +96,10 @@ def sample(
     rng = np.random.default_rng(seed)
     y = np.kron(rng.integers(0, K - 1, blobs), np.ones((2, 2), np.int64))
     y[rng.random(y.shape) < ignored] = IGNORE
-    z, teacher = (torch.from_numpy(rng.normal(0, 2, (len(y), K, *y.shape[1:]))) for _ in range(2))
+    z, *others = (torch.from_numpy(rng.normal(0, 2, (len(y), K, *y.shape[1:]))) for _ in range(4))
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).double()
-    return Sample(z, torch.from_numpy(y), teacher, network, weights)
+    return Sample(z, torch.from_numpy(y), *others, network, weights)
 
 
 def softened(target: Tensor, seed: int = 1) -> Tensor:

@@ -76,6 +76,10 @@ class TrainConfig(BaseModel):
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of all steps with a linearly growing learning rate."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are averaged into one step: the effect of a larger batch in the memory of one."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a running average of the weights, for example 0.999, which is then what is validated and exported."""
     clip: float = Field(default=5.0, ge=0)
     """Largest norm of the gradient; 0 is no clipping."""
     amp: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -52,7 +52,7 @@ def plan_job(
     """Read the pictures and settle the sizes a config leaves open."""
     training = Pictures(data, data.split("train"), config.cache, "train")
     held_out = Pictures(data, data.split("val"), config.cache, "val")
-    plan = build_plan(config, data, Plan(len(training), config.batch_size, config.seed))
+    plan = build_plan(config, data, Plan(len(training), config.batch_size, config.seed, config.accumulate))
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
     size = config.size or crop_size(training)
     # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.

@@ -56,20 +56,25 @@ Item = tuple[Tensor, Tensor] | SegxError
 class Plan:
     """Which visits make up which batch. `batch(step)` needs no state."""
 
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, samples: int, batch_size: int, seed: int, accumulate: int = 1) -> None:
         self.samples = samples
         self.batch_size = min(batch_size, samples)
+        self.accumulate = min(accumulate, samples // self.batch_size)
         self.seed = seed
-        self.steps_per_epoch = samples // self.batch_size
+        self.per_step = self.batch_size * self.accumulate
+        self.steps_per_epoch = samples // self.per_step
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def batch(self, step: int) -> list[Visit]:
-        """The visits of the batch for the update numbered `step`, from 0. A short rest of an epoch is left out."""
+        """The visits of the update numbered `step`, from 0: `accumulate` batches of `batch_size`, one after the other.
+
+        A short rest of an epoch is left out.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.samples))
-        start = position * self.batch_size
-        return [Visit(epoch, int(index)) for index in self._order[1][start : start + self.batch_size]]
+        start = position * self.per_step
+        return [Visit(epoch, int(index)) for index in self._order[1][start : start + self.per_step]]
 
 
 class Batches(Sampler[list[Visit]]):
@@ -145,7 +150,7 @@ class Visits(TorchDataset[Item]):
 def train_loader(
     pictures: Pictures, config: TrainConfig, size: tuple[int, int], plan: Plan, first: int, last: int, pin: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last.
+    """Pictures ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last; B is `plan.per_step`.
 
     Raises:
         SegxError: while iterating, a picture or mask that cannot be read.

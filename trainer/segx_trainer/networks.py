@@ -23,6 +23,7 @@ from segx_trainer.config import TrainConfig
 from segx_trainer.weights_layouts import Statistics
 
 _UNET_CHANNELS = 256  # width of U-Net's coarsest decoder stage in segmentation-models-pytorch
+_SHARED_LEVEL = 4  # the encoder's stage of stride 16
 _NOT_FREE = ("mit_b", "mobileone_")  # encoders whose weights may not be used freely
 
 
@@ -68,13 +69,18 @@ class SegmentationNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 RGB, any H and W -> (B, K, H, W) float logits."""
+        return self.with_features(image)[0]
+
+    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and what the encoder saw at stride 16 (8 with depth 3) of the padded picture, (B, C, h, w)."""
         height, width = image.shape[-2:]
         scaled = (image.float() - self.mean) / self.std
         # Zero after normalisation is the mean colour; only the right and the bottom grow, so pixels keep their place.
         below, right = -height % self.size_multiple, -width % self.size_multiple
         padded = functional.pad(scaled, (0, right, 0, below))
-        logits = self.head(self.decoder(self.encoder(padded)))
-        return cast(Tensor, logits[..., :height, :width])
+        features = self.encoder(padded)
+        logits = self.head(self.decoder(features))
+        return cast(Tensor, logits[..., :height, :width]), features[min(_SHARED_LEVEL, len(features) - 1)]
 
 
 def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:

@@ -35,12 +35,11 @@ from segx_trainer.interrupt import Interrupt
 from segx_trainer.job import Job, plan_job
 from segx_trainer.loading import train_loader
 from segx_trainer.networks import SegmentationNet, build_network
-from segx_trainer.optimizer import build_optimizer
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
-from segx_trainer.state import State, restore, save_best, save_last
+from segx_trainer.state import State, begin, restore, save_best, save_last
 from segx_trainer.teacher import open_teacher
-from segx_trainer.update import compute_loss, descend, set_rate
+from segx_trainer.update import set_rate, update
 from segx_trainer.validate import validate
 from segx_trainer.window import Window
 
@@ -163,8 +162,7 @@ def _train_network(
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
     if teacher is not None:
         teacher = teacher.to(arithmetic.device).to(memory_format=torch.channels_last).eval()
-    optimizer = build_optimizer(network, config, fused=True)
-    state = State(network, optimizer, torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled))
+    state = begin(network, config, objective, arithmetic)
     if resume:
         restore(state, run / checkpoint.LAST, data.fingerprint())
     job = plan_job(config, run, data, objective, arithmetic, teacher)
@@ -191,21 +189,17 @@ def _train_network(
 
 def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
     config, plan, total, arithmetic = job.config, job.plan, job.total, job.arithmetic
-    network, optimizer, scaler, device = state.network, state.optimizer, state.scaler, arithmetic.device
-    network.train()
+    state.network.train()
     window = Window()
     if ended := _reached(config, state):  # a resumed run that was over already
         return ended
     for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64 indices or bit fields
-        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        targets = targets.to(device, non_blocking=True)
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
-        set_rate(optimizer, rate)
+        set_rate(state.optimizer, rate)
 
-        loss = compute_loss(network, job.objective, arithmetic, images, targets, state.step, job.teacher)
-        descend(loss, network, optimizer, scaler, config.clip)
-        state.step += 1
-        window.add(len(images), loss.detach(), job.objective.values)
+        parts = plan.accumulate
+        taken = update(state, job.objective, arithmetic, images, targets, parts, config.clip, total, job.teacher)
+        window.add(len(images), taken.loss, taken.terms)
 
         last = state.step == total
         epoch_ends = state.step % plan.steps_per_epoch == 0
@@ -214,15 +208,15 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
             mean, terms, speed = window.read()
             if not np.isfinite(mean):
                 raise diverged(mean, terms, state.step, rate, job.run)
-            log.train(state.step, mean, terms, rate, speed)
+            log.train(state.step, mean, terms, rate, speed, state.skipped)
 
         epoch = state.step / plan.steps_per_epoch
         if last or (epoch_ends and round(epoch) % config.validate_every == 0):
             if _check(job, state, log, epoch):
-                card = describe(job.run.resolve().name, config, job.data, network, state.best, state.step, epoch)
+                card = describe(job.run.resolve().name, config, job.data, state.network, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
-            plots.draw_preview(job.run / "preview.png", network, job.held_out, device)
+            plots.draw_preview(job.run / "preview.png", state.deployed, job.held_out, arithmetic.device)
             window.restart()
         done = _reached(config, state) or ("interrupted" if stop.requested and not last else None)
         if done or saving:
@@ -241,7 +235,7 @@ def _reached(config: TrainConfig, state: State) -> Ending | None:
 
 def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
     """Validate, log, and say whether this is the best so far."""
-    matrix = validate(state.network, job.held_out, job.arithmetic.device, job.plan.batch_size)
+    matrix = validate(state.deployed, job.held_out, job.arithmetic.device, job.plan.batch_size)
     score = miou(matrix)
     if np.isnan(score):
         raise DataError("labelled pixels in the split 'val'", "only ignored ones", "Check its masks.")

@@ -15,7 +15,9 @@ from segx_core.errors import ConfigError, near
 from segx_trainer.losses.boundary import Boundary, Hausdorff
 from segx_trainer.losses.cldice import CenterlineDice
 from segx_trainer.losses.combined import CombinedLoss
+from segx_trainer.losses.consistency import EmaConsistency
 from segx_trainer.losses.cross_entropy import CrossEntropy
+from segx_trainer.losses.deep_supervision import DeepSupervision
 from segx_trainer.losses.distillation import ChannelDistillation, PixelDistillation
 from segx_trainer.losses.entropy import Entropy
 from segx_trainer.losses.fenchel_young import Entmax15, Sparsemax
@@ -24,6 +26,7 @@ from segx_trainer.losses.grammar import Term, parse
 from segx_trainer.losses.links import Link
 from segx_trainer.losses.logit_adjust import LogitAdjusted
 from segx_trainer.losses.lovasz import Lovasz
+from segx_trainer.losses.momentum import Momentum
 from segx_trainer.losses.nacl import NeighborCalibration
 from segx_trainer.losses.ohem import HardPixels
 from segx_trainer.losses.overlap import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
@@ -32,6 +35,7 @@ from segx_trainer.losses.probability import MeanAbsoluteError, MeanSquaredError
 from segx_trainer.losses.rmi import RegionMutualInformation
 from segx_trainer.losses.robust import GeneralizedCrossEntropy, SymmetricCrossEntropy
 from segx_trainer.losses.sigmoid import BinaryCrossEntropy, SigmoidDice, SigmoidFocal
+from segx_trainer.losses.sparsity import BatchNormL1
 from segx_trainer.losses.term import Context, Loss
 
 __all__ = ["CombinedLoss", "Context", "Link", "Loss", "build", "link", "names", "needs", "usual"]
@@ -63,9 +67,19 @@ TERMS: dict[str, type[Loss]] = {
     "rmi": RegionMutualInformation,
     "kd": PixelDistillation,
     "cwd": ChannelDistillation,
+    "aux": DeepSupervision,
+    "ema_consistency": EmaConsistency,
+    "momentum": Momentum,
+    "l1_bn": BatchNormL1,
 }
 """Of multiclass data: softmax, one class a pixel."""
-SIGMOID_TERMS: dict[str, type[Loss]] = {"bce": BinaryCrossEntropy, "dice": SigmoidDice, "focal": SigmoidFocal}
+SIGMOID_TERMS: dict[str, type[Loss]] = {
+    "bce": BinaryCrossEntropy,
+    "dice": SigmoidDice,
+    "focal": SigmoidFocal,
+    "momentum": Momentum,
+    "l1_bn": BatchNormL1,
+}
 """Of multilabel data: sigmoid, each class for itself."""
 _INSTEAD = {"ce": "bce", "bce": "ce"}  # what does the same work for the other task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,10 +19,16 @@ class Context:
     network: nn.Module | None = None
     teacher_logits: Tensor | None = None
     """(B, K, H, W) float."""
-    features: Tensor | None = None
-    """(B, C, h, w) float."""
+    average_logits: Tensor | None = None
+    """(B, K, H, W) float, of the running average of the network's weights."""
+    aux_logits: Tensor | None = None
+    """(B, K, H, W) float, of the auxiliary head on the encoder."""
+    velocity: Sequence[tuple[Tensor, Tensor]] | None = None
+    """Every parameter with its total gradient at the last update."""
     step: int | None = None
     """Optimizer steps done so far."""
+    progress: float | None = None
+    """Share of the run that is done, in [0, 1]."""
 
 
 class Loss(nn.Module):
