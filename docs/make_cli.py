@@ -27,7 +27,11 @@ def page() -> str:
     root: Any = typer.main.get_command(app)
     parts = [_HEAD, _section("segx", _help(root, None))]
     parent = _context(root, None)
-    parts += [_section(f"segx {name}", _help(command, parent)) for name, command in root.commands.items()]
+    for name, command in root.commands.items():
+        parts.append(_section(f"segx {name}", _help(command, parent)))
+        inner = _context(command, parent)
+        for word, verb in getattr(command, "commands", {}).items():
+            parts.append(_section(f"segx {name} {word}", _help(verb, inner)))
     return "\n".join(parts)
 
 

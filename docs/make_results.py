@@ -6,6 +6,7 @@ python docs/make_results.py
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def render() -> str:
     parts = [*setup(load("setup")), *scenes(load("scenes")), *camvid(load("camvid"))]
     if (ROOT / "bench" / "export" / "results.json").is_file():
         parts += [*exporting(load("export")), *planted(load("export", "planted.json"), load("export", "pruning.json"))]
-    parts += [*serving(load("serve")), *gpu()]
+    training = runpy.run_path(str(ROOT / "bench" / "train" / "tables.py"))["render"]()
+    parts += [*training, *serving(load("serve")), *gpu()]
     return "\n".join([HEAD, *parts]) + "\n"
 
 

@@ -12,8 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from segx import __version__
+from segx.data_verb import data_app
 from segx.export_verb import export
+from segx.models_verb import models
 from segx.options import CardFile, Data, JsonOut, Models, Provider, need_training
+from segx.tune_verb import tune
 from segx_core.errors import SegxError
 
 INTERRUPTED = 130
@@ -40,14 +43,23 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to write.", show_default=False)],
     config: Annotated[Path | None, typer.Option(help="YAML file of config keys; options win over it.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="unet, fpn, deeplabv3plus or segformer.", show_default="unet")
+        str | None,
+        typer.Option(
+            help="unet, fpn, deeplabv3plus, segformer, or auto:small, auto:medium, auto:large.", show_default="unet"
+        ),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="smp or timm encoder.", show_default="resnet18")] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option(help="imagenet, none, or a state dict file.", show_default="imagenet")
+        str | None, typer.Option(help="imagenet, none, package:NAME or a file.", show_default="imagenet")
     ] = None,
     loss: Annotated[
         str | None, typer.Option(help='Expression such as "ce + 0.5*dice".', show_default="ce, multilabel: bce")
+    ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="none, inverse, median, enet, effective, or a file.", show_default="none")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="uniform, or rare: rare classes more often.", show_default="uniform")
     ] = None,
     augment: Annotated[
         str | None, typer.Option(help="none, light, strong, or a policy file.", show_default="light")
@@ -60,6 +72,8 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="adamw, sgd or adam.", show_default="adamw")] = None,
     until: Annotated[str | None, typer.Option(help="Stop once reached, for example miou=0.70; exit 1 if not.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after N validations without a better mIoU.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Run folder or ONNX file to learn from, too.")] = None,
+    init: Annotated[str | None, typer.Option(help="Run folder whose weights to start from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
@@ -79,6 +93,8 @@ def train(
         "encoder": encoder,
         "encoder_weights": encoder_weights,
         "loss": loss,
+        "class_weights": class_weights,
+        "sampler": sampler,
         "augment": augment,
         "size": size,
         "epochs": epochs,
@@ -88,6 +104,8 @@ def train(
         "optimizer": optimizer,
         "until": until,
         "patience": patience,
+        "teacher": teacher,
+        "init": init,
         "seed": seed,
         "device": device,
     }
@@ -96,6 +114,9 @@ def train(
 
 
 app.command()(export)
+app.add_typer(data_app, name="data")
+app.command()(models)
+app.command()(tune)
 
 
 @app.command(name="eval")

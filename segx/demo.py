@@ -131,7 +131,7 @@ def _ask_service(model: Path, data: Dataset) -> Reply:
     with _service(model) as url:
         request = urllib.request.Request(f"{url}/segment", sample.image.read_bytes(), {"Content-Type": "image/png"})
         began = time.monotonic()
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with _direct().open(request, timeout=30) as response:
             answer = response.read()
         return Reply((time.monotonic() - began) * 1e3, answer == expected)
 
@@ -159,9 +159,14 @@ def _service(model: Path) -> Iterator[str]:
         process.communicate()
 
 
+def _direct() -> urllib.request.OpenerDirector:
+    """A door to this machine's own service, past any proxy the environment names for the rest of the world."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=2) as response:
+        with _direct().open(f"{url}/v2/health/ready", timeout=2) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False

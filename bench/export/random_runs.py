@@ -45,7 +45,7 @@ def main() -> None:
         state = State(
             network, torch.optim.SGD(network.parameters(), lr=0.1), torch.amp.GradScaler("cpu", enabled=False)
         )
-        save_best(run, state, config, describe(name, config, data, 0.0, 0, 0.0))
+        save_best(run, state, config, describe(name, config, data, network, 0.0, 0, 0.0))
 
 
 if __name__ == "__main__":

@@ -130,6 +130,10 @@ class Training(Frozen):
     encoder: str
     encoder_weights: str
     loss: str
+    teacher: str = ""
+    """The run or file that was learnt from; empty for labels alone."""
+    init: str = ""
+    """The run whose weights it started from; empty where it was not started from one."""
     seed: int
     epochs: float
     """Passes over the training split up to the weights that were kept."""

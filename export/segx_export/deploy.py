@@ -2,9 +2,9 @@
 
 torch traces only the network, at sizes that are multiples of its own multiple, where its padding vanishes: the
 symbolic sizes stay simple, which makes tracing fast and the graph small. Padding, argmax and cropping are then put
-around it here, in ONNX; labels.py has what a multilabel model does instead of argmax. The map is cropped, not the
-logits: the same pixels for a fraction of the copying. It knows nothing of precision or quality; parity.py compares what
-comes out with `DeployGraph`, at odd sizes too.
+around it here, in ONNX; labels.py has what a multilabel model does instead of argmax, links.py the probabilities. The
+map is cropped, not the logits: the same pixels for a fraction of the copying. It knows nothing of precision or
+quality; parity.py compares what comes out with `DeployGraph`, at odd sizes too.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from segx_core.card import Axis, Card, InputSpec, OutputSpec, SizeRule
 from segx_core.meaning import meaning
 from segx_export import onnxgraph
 from segx_export.labels import above
+from segx_export.links import likely
 from segx_export.probe import Plane
 from segx_export.quiet import quiet
 from segx_export.shapes import fix_shapes
 from segx_export.simplify import simplify
 from segx_export.sizes import fix_factors, probes
 from segx_trainer.decide import decide
+from segx_trainer.losses.links import Link, probabilities
 
 Outputs = Literal["classmap", "probabilities"]
 OPSET = 20
@@ -41,11 +43,13 @@ class DeployGraph(nn.Module):
     Args:
         network: (B, 3, H, W) uint8 -> (B, K, H, W) float32 logits, any H and W, with `num_classes`.
         thresholds: of a multilabel network's classes; none for a multiclass one.
+        link: what makes probabilities of a multiclass network's logits, that of its loss.
     """
 
-    def __init__(self, network: nn.Module, thresholds: Sequence[float] = ()) -> None:
+    def __init__(self, network: nn.Module, thresholds: Sequence[float] = (), link: Link = "softmax") -> None:
         super().__init__()
         self.network = network
+        self.link = link
         self.thresholds = tuple(thresholds)
         narrow = map_type(int(cast(Any, network).num_classes), thresholds) == np.uint8
         self.dtype = torch.uint8 if narrow else torch.uint16
@@ -53,8 +57,8 @@ class DeployGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, 3) uint8 -> map (N, H, W) uint8 or uint16, probabilities (N, K, H, W) float32."""
         logits = self.network(image.permute(0, 3, 1, 2))
-        likely = logits.sigmoid() if self.thresholds else logits.softmax(1)
-        return decide(logits, self.thresholds).to(self.dtype), likely
+        chances = logits.sigmoid() if self.thresholds else probabilities(self.link, logits)
+        return decide(logits, self.thresholds).to(self.dtype), chances
 
 
 def map_type(classes: int, thresholds: Sequence[float]) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
@@ -68,7 +72,11 @@ def map_name(thresholds: Sequence[float]) -> Literal["labels", "classmap"]:
 
 
 def deploy_model(
-    network: nn.Module, outputs: Outputs = "classmap", opset: int = OPSET, thresholds: Sequence[float] = ()
+    network: nn.Module,
+    outputs: Outputs = "classmap",
+    opset: int = OPSET,
+    thresholds: Sequence[float] = (),
+    link: Link = "softmax",
 ) -> ModelProto:
     """The float32 deploy graph of a network in eval mode, simplified, checked.
 
@@ -78,6 +86,7 @@ def deploy_model(
         outputs: "classmap" alone, which is `labels` for a multilabel network, or "probabilities" as well.
         opset: ONNX operator set.
         thresholds: as DeployGraph's.
+        link: as DeployGraph's.
     """
     multiple, classes = int(cast(Any, network).size_multiple), int(cast(Any, network).num_classes)
     fixed = fixed_size(network)
@@ -91,7 +100,7 @@ def deploy_model(
     _rename(model, graph.output[0].name, LOGITS)
     if multiple > 1:
         _pad_before_network(model, multiple)
-    _finish(model, classes, outputs, thresholds, fixed or ("H", "W"), cropped=multiple > 1)
+    _finish(model, classes, outputs, thresholds, link, fixed or ("H", "W"), cropped=multiple > 1)
     onnxgraph.sort_nodes(graph)
     onnxgraph.remove_dead(graph)
     onnxgraph.name_nodes(graph)
@@ -243,11 +252,12 @@ def _finish(
     classes: int,
     outputs: Outputs,
     thresholds: Sequence[float],
+    link: Link,
     sides: tuple[int | str, int | str],
     *,
     cropped: bool,
 ) -> None:
-    """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally softmax.
+    """From padded logits to the outputs: argmax, the narrow integer type, the crop, optionally probabilities.
 
     Of a multilabel network thresholds and sigmoid instead.
     """
@@ -269,8 +279,10 @@ def _finish(
     made = [helper.make_tensor_value_info(name, kind, ["N", *sides])]
     if outputs == "probabilities":
         target = "probabilities_padded" if cropped else "probabilities"
-        likely = helper.make_node("Sigmoid", [LOGITS], [target])
-        graph.node.append(likely if thresholds else helper.make_node("Softmax", [LOGITS], [target], axis=1))
+        if thresholds:
+            graph.node.append(helper.make_node("Sigmoid", [LOGITS], [target]))
+        else:
+            graph.node.extend(likely(graph, LOGITS, target, classes, link))
         if cropped:
             graph.node.append(_crop(model, target, "probabilities", (2, 3)))
         made.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes, *sides]))

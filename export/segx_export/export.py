@@ -19,6 +19,7 @@ from segx_export.feeding import feeder
 from segx_export.parity import check_parity
 from segx_export.report import ExportRejectedError, ExportReport
 from segx_export.settings import ExportSettings
+from segx_trainer import losses
 from segx_trainer.checkpoint import BEST, load_run
 
 __all__ = ["ExportRejectedError", "ExportReport", "ExportSettings", "export_run"]
@@ -49,7 +50,8 @@ def export_run(run: Path, settings: ExportSettings | None = None) -> ExportRepor
 
     _say(f"tracing the network to ONNX (opset {settings.opset}), about half a minute")
     thresholds = loaded.card.thresholds
-    model = deploy_model(loaded.network, settings.outputs, settings.opset, thresholds)
+    link: losses.Link = "softmax" if thresholds else losses.link(loaded.config.loss)
+    model = deploy_model(loaded.network, settings.outputs, settings.opset, thresholds, link)
     left = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
     if left:
         _say(f"{left} BatchNormalizations follow no convolution and stay: each costs a pass through memory")

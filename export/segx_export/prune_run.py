@@ -31,15 +31,18 @@ from segx_export.prune_importance import Batch, batch_norm_scale, taylor
 from segx_export.prune_settings import PruneReport, PruneSettings
 from segx_export.prune_time import time_both
 from segx_trainer import checkpoint, losses
+from segx_trainer.alone import alone_in
+from segx_trainer.balance import build_objective, build_plan
 from segx_trainer.checkpoint import LoadedRun, load_run
 from segx_trainer.config import TrainConfig, build_config
 from segx_trainer.device import Arithmetic, choose
 from segx_trainer.interrupt import Interrupt
+from segx_trainer.job import crop_size
 from segx_trainer.loading import Pictures, Plan, train_loader
 from segx_trainer.networks import SegmentationNet
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.schedule import factor
-from segx_trainer.train import alone_in, crop_size, fine_tune
+from segx_trainer.train import fine_tune
 from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
 from segx_trainer.widths import take_widths
@@ -171,7 +174,7 @@ def prepare(folder: Path, loaded: LoadedRun, settings: PruneSettings) -> Work:
     steps = (settings.epochs or max(_LEAST_EPOCHS, round(_SHARE_OF_EPOCHS * taken))) * per_epoch
     between = max(1, round(_SHARE_BETWEEN * steps))
     last = max(1, steps - between * (settings.rounds - 1))
-    distilled = settings.distill and "teacher_logits" not in losses.build(config.loss, len(data.classes)).needs
+    distilled = settings.distill and "teacher_logits" not in losses.needs(config.loss)
     fine = build_config(
         {
             **config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until"}),
@@ -232,7 +235,7 @@ def _cut_in_rounds(work: Work, macs: int) -> SegmentationNet:
 
 def _batches(work: Work, config: TrainConfig) -> Iterator[Batch]:
     """Training batches without end, in the order of the config's seed."""
-    plan = Plan(len(work.pictures), config.batch_size, config.seed)
+    plan = build_plan(config, work.data, Plan(len(work.pictures), config.batch_size, config.seed))
     device = work.arithmetic.device
     loader = train_loader(work.pictures, config, work.size, plan, 0, 1 << 30, device.type == "cuda")
     for images, targets in loader:
@@ -246,8 +249,9 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
     if work.settings.importance == "bn":
         scores = batch_norm_scale(network, groups)
     else:
-        plain = work.config.model_copy(update={"loss": work.config.loss.removesuffix(_DISTILLATION)}).loss
-        objective = losses.build(plain, len(work.data.classes), work.data.ignore_index).to(work.arithmetic.device)
+        plain = work.config.model_copy(update={"loss": work.config.loss.removesuffix(_DISTILLATION)})
+        whole = build_objective(plain, work.folder, work.data, resume=False)
+        objective = whole.without_course().to(work.arithmetic.device)
         precise = Arithmetic(work.arithmetic.device, None)  # small gradients count here, and are not scaled
         count = max(1, _SCORED_PICTURES // work.config.batch_size)
         chosen = track(islice(batches, count), f"{label}: scoring channels", total=count, unit="batches")
@@ -264,7 +268,8 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
 def _train_shortly(work: Work, network: SegmentationNet, config: TrainConfig, label: str) -> None:
     """A few steps at the full rate, so that the next cut sees weights that have settled."""
     arithmetic = work.arithmetic
-    objective = losses.build(config.loss, len(work.data.classes), work.data.ignore_index).to(arithmetic.device)
+    whole = build_objective(config, work.folder, work.data, resume=False)
+    objective = whole.without_course().to(arithmetic.device)
     optimizer = build_optimizer(network, config, fused=True)
     scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled)
     network.train()

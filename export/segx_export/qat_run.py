@@ -20,16 +20,18 @@ from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console, track
 from segx_export.qat import quantization_simulated
 from segx_trainer import losses
+from segx_trainer.alone import alone_in
+from segx_trainer.balance import build_objective, build_plan
 from segx_trainer.checkpoint import load_run
 from segx_trainer.config import build_config, to_yaml
 from segx_trainer.describe import describe
 from segx_trainer.device import choose
 from segx_trainer.interrupt import Interrupt
+from segx_trainer.job import crop_size
 from segx_trainer.loading import Pictures, Plan, train_loader
 from segx_trainer.optimizer import build_optimizer
 from segx_trainer.schedule import factor
 from segx_trainer.state import State, save_best
-from segx_trainer.train import alone_in, crop_size
 from segx_trainer.update import compute_loss, descend, set_rate
 from segx_trainer.validate import validate
 
@@ -83,7 +85,7 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     pictures = Pictures(dataset, dataset.split("train"), loaded.config.cache, "train")
     held_out = Pictures(dataset, dataset.split(split), loaded.config.cache, split)
     values = loaded.config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until"})
-    distilled = "teacher_logits" in losses.build(loaded.config.loss, len(dataset.classes)).needs
+    distilled = "teacher_logits" in losses.needs(loaded.config.loss)
     values |= {"loss": loaded.config.loss + ("" if distilled else _DISTILLATION), "lr": loaded.config.lr * _LR_FACTOR}
     config = build_config({**values, "data": data or loaded.config.data, "steps": steps, "amp": "fp32"})
     arithmetic = choose(config.device, config.amp)  # full precision, because the grids are that of float32
@@ -91,8 +93,8 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     torch.manual_seed(config.seed)
     teacher = copy.deepcopy(loaded.network).to(arithmetic.device).eval()
     network = copy.deepcopy(teacher)  # stays in eval mode: BatchNorm is the fixed factor it will be in the file
-    objective = losses.build(config.loss, len(dataset.classes), dataset.ignore_index).to(arithmetic.device)
-    plan = Plan(len(pictures), config.batch_size, config.seed)
+    objective = build_objective(config, run / FOLDER, dataset, resume=False).without_course().to(arithmetic.device)
+    plan = build_plan(config, dataset, Plan(len(pictures), config.batch_size, config.seed))
     size = config.size or crop_size(pictures)
     folder = run / FOLDER
     atomic.make_folder(folder)
@@ -124,7 +126,8 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
         by_class = dict(zip(dataset.classes, [None if np.isnan(v) else float(v) for v in iou(matrix)], strict=True))
         state = State(network, optimizer, scaler, steps, miou(matrix), by_class)
         epoch = steps / plan.steps_per_epoch
-        save_best(folder, state, config, describe(folder.name, config, dataset, state.best, steps, epoch))
+        card = describe(folder.name, config, dataset, network, state.best, steps, epoch)
+        save_best(folder, state, config, card)
         atomic.write_text(folder / "config.yaml", to_yaml(config))
     console().print(
         f"qat: mean IoU {before:.4f} in float before, {state.best:.4f} after, {simulated:.4f} on int8 grids",

@@ -101,7 +101,7 @@ def test_an_interrupted_pruning_ends_as_an_uninterrupted_one(copy_of, pruned, mo
     assert not (folder / "between.pt").exists()
     interrupted_at(scoring + 2 + scoring - 1, "segx_export.prune_run")  # while the second cut scores channels
     assert checkpoint.read(folder / "between.pt")["round"] == 1
-    interrupted_at(3, "segx_trainer.train")
+    interrupted_at(3, "segx_trainer.update")
     assert checkpoint.read(folder / "last.pt")["step"] == 3
     report = prune_run(copy_of, SETTINGS)
     assert (report.macs, report.miou) == (pruned.macs, pruned.miou)

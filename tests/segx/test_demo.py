@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def test_its_folder_is_made_anew_but_no_other_is_touched(tmp_path: Path) -> None
         _make_folder(tmp_path / "mine" / "thesis.tex")
 
 
-def test_the_service_answers_with_the_bytes_of_predict(exported: Any, pictures: Path) -> None:
+def test_the_service_answers_with_the_bytes_of_predict(
+    exported: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # not asked for what this machine serves itself
+    monkeypatch.setattr(urllib.request, "_opener", None)
     reply = _ask_service(exported.int8, open_dataset(pictures))
     assert reply.same_as_predict
     assert reply.milliseconds > 0

@@ -22,8 +22,19 @@ def live() -> str:
     """A line for each verb: its arguments and options."""
     root: Any = typer.main.get_command(app)
     lines = ["segx " + " ".join(_words(root))]
-    lines += [f"segx {name} " + " ".join(_words(command)) for name, command in sorted(root.commands.items())]
+    lines += [f"segx {name} " + " ".join(_words(command)) for name, command in _verbs(root)]
     return "\n".join(lines) + "\n"
+
+
+def _verbs(root: Any) -> list[tuple[str, Any]]:
+    """Every verb by its words, those of groups with the group's word before."""
+    verbs = []
+    for name, command in sorted(root.commands.items()):
+        inner = getattr(command, "commands", None)
+        verbs += (
+            [(name, command)] if inner is None else [(f"{name} {word}", verb) for word, verb in sorted(inner.items())]
+        )
+    return verbs
 
 
 def _words(command: Any) -> list[str]:
@@ -43,7 +54,7 @@ def test_the_page_about_the_command_is_fresh() -> None:
 
 def test_every_verb_has_an_example_and_every_option_a_word_of_help() -> None:
     root: Any = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name, command in _verbs(root):
         assert f"Example: segx {name}" in command.help
         for one in command.params:
             assert one.help, f"{name} {one.name}"

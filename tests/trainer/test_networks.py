@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers.drop import DropPath
 
 from segx_core.errors import ConfigError
 from segx_trainer.networks import build_network
@@ -53,6 +54,40 @@ def test_an_encoder_that_is_none_is_named(make_config: Any, encoder: str, messag
         build_network(make_config(encoder=encoder), 3)
 
 
-def test_unet_has_no_dropout_to_set(make_config: Any) -> None:
-    with pytest.raises(ConfigError, match="dropout"):
-        build_network(make_config(model="unet", dropout=0.1), 3)
+@pytest.mark.parametrize("model", ["unet", "segformer"])
+def test_dropout_before_the_head_changes_no_name_and_nothing_in_evaluation(make_config: Any, model: str) -> None:
+    plain = build_network(make_config(model=model), 3)
+    dropping = build_network(make_config(model=model, dropout=0.5), 3)
+    assert dropping.head[0].p == 0.5  # type: ignore[index, union-attr, unused-ignore]
+    dropping.load_state_dict(plain.state_dict())
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(plain.eval()(image), dropping.eval()(image))
+        dropping.head.train()
+        assert not torch.equal(plain(image), dropping(image))
+
+
+def test_paths_are_dropped_more_often_the_deeper_and_never_in_evaluation(make_config: Any) -> None:
+    network = build_network(make_config(drop_path=0.3), 3)
+    rates = [module.drop_prob for module in network.modules() if isinstance(module, DropPath)]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(0.3)
+    plain = build_network(make_config(), 3)
+    plain.load_state_dict(network.state_dict())
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(plain.eval()(image), network.eval()(image))
+
+
+@pytest.mark.parametrize(("encoder", "cure"), [("resnet18", "tu-resnet18"), ("tu-vgg11", "Leave it out")])
+def test_an_encoder_without_paths_to_drop_is_refused(make_config: Any, encoder: str, cure: str) -> None:
+    with pytest.raises(ConfigError, match=cure):
+        build_network(make_config(model="unet", encoder=encoder, drop_path=0.1), 3)
+
+
+def test_a_network_says_what_it_was_told_to_expect(make_config: Any) -> None:
+    network = build_network(make_config(), 3)
+    network.expect(((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    assert network.expects()[0] == pytest.approx((0.1, 0.2, 0.3))
+    assert network.expects()[1] == pytest.approx((0.4, 0.5, 0.6))
+    assert network.mean.shape == (1, 3, 1, 1)

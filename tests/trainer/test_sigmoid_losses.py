@@ -135,7 +135,7 @@ def test_half_precision_logits_are_reduced_in_float32(expression: str, half: tor
     [
         ("ce", "multilabel", "bce, dice, focal.*'ce', which is one of multiclass data.*'bce' is its like"),
         ("bce", "multiclass", "'bce', which is one of multilabel data.*'ce' is its like"),
-        ("focal", "multiclass", "'ce' is its like"),
+        ("nacl", "multilabel", "'nacl', which is one of multiclass data.*no like here"),
         ("bec", "multilabel", "Did you mean 'bce'"),
         ("bce[pos_weight=0]", "multilabel", "pos_weight of 'bce' above 0"),
         ("bce[gamma=2]", "multilabel", "a parameter of 'bce'"),

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segx_core.errors import ConfigError, near
+from segx_trainer import budgets
 from segx_trainer.augment import Policy, Preset, load
 
 Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
@@ -30,15 +31,30 @@ class TrainConfig(BaseModel):
     encoder: str = "resnet18"
     """A name of segmentation-models-pytorch, or any timm network with features."""
     encoder_weights: str = "imagenet"
-    """`imagenet` (through timm's hub), `none`, or the path of a state dict in torchvision's or timm's layout."""
+    """`imagenet` (an installed package where there is one, else timm's hub), `none`, `package:NAME`, or the path of a
+    state dict in the layout of torchvision, timm or efficientnet_pytorch."""
     encoder_depth: int = Field(default=5, ge=3, le=5)
     """Stages of the encoder that are used; each halves the picture. The other networks than unet take all 5."""
     decoder_channels: int | None = Field(default=None, ge=8)
     """Width of the decoder; None takes the network's usual one. U-Net halves it at every finer level."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Dropout in the decoder; None takes the network's usual rate. U-Net has none."""
+    """Dropout in the decoder; None takes the network's usual rate, which is 0 for unet and segformer."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth (arXiv:1603.09382): how often the encoder's last residual path is dropped, earlier ones less."""
+    teacher: str | None = None
+    """A run folder or an ONNX file with a card whose answers are learnt from, through kd and cwd in the loss."""
+    init: str | None = None
+    """A run folder to start from: its weights, and of the head the rows of classes that have the same name."""
     loss: str = "ce"
     """An expression; where none is given, "bce" for multilabel data."""
+    class_weights: str = "none"
+    """What classes count in the loss: none, inverse, median, enet, effective, or a YAML file of names and weights."""
+    sampler: Literal["uniform", "rare"] = "uniform"
+    """Which pictures and places are drawn: all alike, or those with rare classes more often."""
+    sampler_share: float = Field(default=0.5, gt=0, le=1)
+    """Of rare: share of a batch that is drawn for a class; the rest is drawn uniformly."""
+    sampler_temperature: float = Field(default=0.01, gt=0)
+    """Of rare: the smaller, the more the rarest classes are preferred; large values draw all classes alike."""
     augment: Preset | Policy = "light"
     """none, light, strong, or a policy: the path of its YAML file, or its keys. A file becomes part of the config."""
     scale: tuple[float, float] | None = None
@@ -60,6 +76,10 @@ class TrainConfig(BaseModel):
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of all steps with a linearly growing learning rate."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are averaged into one step: the effect of a larger batch in the memory of one."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a running average of the weights, for example 0.999, which is then what is validated and exported."""
     clip: float = Field(default=5.0, ge=0)
     """Largest norm of the gradient; 0 is no clipping."""
     amp: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -108,7 +128,7 @@ class TrainConfig(BaseModel):
 def build_config(values: dict[str, Any]) -> TrainConfig:
     """Validate; ConfigError names the key, what it may be, and the near key of a misspelt one."""
     try:
-        return TrainConfig(**values)
+        return TrainConfig(**budgets.resolve(values))
     except ValidationError as error:
         raise _translate(error) from None
 

@@ -12,21 +12,30 @@ from segx_core.card import Card, InputSpec, Normalisation, OutputSpec, SizeRule,
 from segx_core.datasets import Dataset
 from segx_trainer.config import TrainConfig
 from segx_trainer.decide import usual_thresholds
-from segx_trainer.networks import statistics
+from segx_trainer.networks import SegmentationNet
 
 
-def describe(name: str, config: TrainConfig, data: Dataset, val_miou: float, step: int, epoch: float) -> Card:
+def describe(
+    name: str,
+    config: TrainConfig,
+    data: Dataset,
+    network: SegmentationNet,
+    val_miou: float,
+    step: int,
+    epoch: float,
+) -> Card:
     """The card that stands beside the checkpoint; export turns it into that of a file.
 
     Args:
         name: of the run.
         config: of the run.
         data: what it trains on.
+        network: the one that trains; says how it normalises pictures.
         val_miou: of the weights the card describes, a fraction.
         step: updates done.
         epoch: passes over the training split done.
     """
-    mean, std = statistics(config.encoder)
+    mean, std = network.expects()
     return Card(
         name=name,
         task=data.task,
@@ -55,6 +64,8 @@ def describe(name: str, config: TrainConfig, data: Dataset, val_miou: float, ste
             encoder=config.encoder,
             encoder_weights=config.encoder_weights,
             loss=config.loss,
+            teacher=config.teacher or "",
+            init=config.init or "",
             seed=config.seed,
             epochs=round(epoch, 4),
             steps=step,

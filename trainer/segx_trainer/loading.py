@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +36,18 @@ nothing else would here."""
 
 _AHEAD = 8  # pictures decoded ahead while a cache is filled
 
-Visit = tuple[int, int]
-"""(epoch, index of the sample): one use of one sample."""
+
+class Visit(NamedTuple):
+    """One use of one sample."""
+
+    epoch: int
+    sample: int
+    """Its index."""
+    focus: tuple[int, int] | None = None
+    """Row and column of a pixel that the crop is to hold; None leaves the crop free."""
+    draw: int = 0
+    """Tells uses of one sample in one epoch apart, above 0 where the sample did not come in the epoch's order."""
+
 
 Item = tuple[Tensor, Tensor] | SegxError
 """(3, h, w) uint8 and (h, w) int64, or why there is none; a batch likewise."""
@@ -45,20 +56,25 @@ Item = tuple[Tensor, Tensor] | SegxError
 class Plan:
     """Which visits make up which batch. `batch(step)` needs no state."""
 
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, samples: int, batch_size: int, seed: int, accumulate: int = 1) -> None:
         self.samples = samples
         self.batch_size = min(batch_size, samples)
+        self.accumulate = min(accumulate, samples // self.batch_size)
         self.seed = seed
-        self.steps_per_epoch = samples // self.batch_size
+        self.per_step = self.batch_size * self.accumulate
+        self.steps_per_epoch = samples // self.per_step
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def batch(self, step: int) -> list[Visit]:
-        """The visits of the batch for the update numbered `step`, from 0. A short rest of an epoch is left out."""
+        """The visits of the update numbered `step`, from 0: `accumulate` batches of `batch_size`, one after the other.
+
+        A short rest of an epoch is left out.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.samples))
-        start = position * self.batch_size
-        return [(epoch, int(index)) for index in self._order[1][start : start + self.batch_size]]
+        start = position * self.per_step
+        return [Visit(epoch, int(index)) for index in self._order[1][start : start + self.per_step]]
 
 
 class Batches(Sampler[list[Visit]]):
@@ -123,11 +139,10 @@ class Visits(TorchDataset[Item]):
         self.seed = seed
 
     def __getitem__(self, visit: Visit) -> Item:
-        epoch, index = visit
         try:
-            image, mask = self.pictures[index]
-            rng = augment.stream(self.seed, epoch, index)
-            return augment.apply(self.transforms, image, mask, rng=rng, pool=self.pictures)
+            image, mask = self.pictures[visit.sample]
+            rng = augment.stream(self.seed, visit.epoch, visit.sample, visit.draw)
+            return augment.apply(self.transforms, image, mask, visit.focus, rng, self.pictures)
         except SegxError as error:  # torch cannot carry it out of a worker process as an exception
             return error
 
@@ -135,7 +150,7 @@ class Visits(TorchDataset[Item]):
 def train_loader(
     pictures: Pictures, config: TrainConfig, size: tuple[int, int], plan: Plan, first: int, last: int, pin: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last.
+    """Pictures ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last; B is `plan.per_step`.
 
     Raises:
         SegxError: while iterating, a picture or mask that cannot be read.

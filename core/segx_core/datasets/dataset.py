@@ -50,7 +50,7 @@ class Dataset:
     source: str
     """DATA as the user gave it: it opens the same data set again."""
     layout: str
-    """How it was understood: "images+masks", "camvid", "voc", "dataset.yaml" or "scenes"."""
+    """How it was understood: "images+masks", "camvid", "voc", "cityscapes", "coco", "dataset.yaml" or "scenes"."""
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     """One RGB colour a class, for display."""
@@ -140,7 +140,9 @@ class Dataset:
 
     def _facts(self, path: Path) -> tuple[str | int, ...]:
         try:
-            name = Path(os.path.relpath(path, self.root)).as_posix()
+            place = Path(os.path.relpath(path, self.root))
+            # Masks drawn into the cache folder lie elsewhere on each machine, in a folder named after their content.
+            name = "/".join(place.parts[-2:]) if place.parts[0] == ".." else place.as_posix()
             if path.is_dir():
                 return name, *(fact for pair in multilabel.facts(path) for fact in pair)
             return name, path.stat().st_size

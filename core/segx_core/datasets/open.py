@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from segx_core.datasets import camvid, class_file, folders, infer, voc, yaml_file
+from segx_core.datasets import camvid, cityscapes, class_file, coco_layout, folders, infer, voc, yaml_file
 from segx_core.datasets.dataset import Dataset
 from segx_core.datasets.layout import Layout, dataset, listed
 from segx_core.errors import DataError
@@ -47,14 +47,15 @@ def find_layout(root: Path) -> Layout:
     Raises:
         DataError: it is none that segx knows, or one with unpaired files.
     """
-    for look in (camvid.look, voc.look, folders.look):
+    for look in (camvid.look, voc.look, cityscapes.look, coco_layout.look, folders.look):
         layout = look(root)
         if layout is not None:
             return layout
     entries = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir() if path.name[0] != ".")
     raise DataError(
         f"{root} in a layout segx knows: images/ + masks/ (also under train/ val/ test/), CamVid (train/ trainannot/ "
-        "val/ valannot/), VOC (JPEGImages/ SegmentationClass/ ImageSets/), or any with a dataset.yaml",
+        "val/ valannot/), VOC (JPEGImages/ SegmentationClass/ ImageSets/), Cityscapes (leftImg8bit/ gtFine/), COCO "
+        "(annotations/instances_train.json train/), or any with a dataset.yaml",
         f"a folder holding {listed(entries)}" if entries else "an empty folder",
         "Rename the folders, or write a dataset.yaml that says where pictures and masks are.",
     )

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segx_core import bits
-from segx_core.datasets import class_file, infer, multilabel, multilabel_layout
+from segx_core.datasets import class_file, coco_layout, infer, multilabel, multilabel_layout
 from segx_core.datasets.dataset import Dataset, Modality, Sample
 from segx_core.datasets.labels import Labels, free_ignore
 from segx_core.datasets.layout import Layout, dataset, pair
@@ -37,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class _Masks(_Strict):
-    encoding: Literal["index", "rgb", "binary", "multilabel"] | None = None
+    encoding: Literal["index", "rgb", "binary", "multilabel", "coco"] | None = None
     palette: dict[str, _Color | list[_Color]] = Field(default_factory=dict)
 
 
@@ -79,6 +79,11 @@ def read(path: Path, source: str, find_layout: Callable[[Path], Layout]) -> Data
     if file.masks.encoding == "multilabel":
         layout = _by_globs(root, file.splits, path, several=True) if file.splits else multilabel_layout.find(root)
         labels = _several(file, path)
+    elif file.masks.encoding == "coco" or (
+        file.masks.encoding is None and file.splits is None and coco_layout.sources(root)
+    ):
+        layout = _drawn(file, path, root)
+        labels = _labels(file, path, root, layout, [])
     else:
         layout = _by_globs(root, file.splits, path) if file.splits else find_layout(root)
         masks = [sample.mask for samples in layout.splits.values() for sample in samples]
@@ -114,6 +119,21 @@ def _by_globs(root: Path, splits: Mapping[str, _Split], path: Path, *, several: 
     return Layout("dataset.yaml", found)
 
 
+def _drawn(file: _File, path: Path, root: Path) -> Layout:
+    """COCO's annotations, drawn as masks of the declared classes."""
+    parts = {}
+    for name, split in (file.splits or {}).items():
+        images, base = _glob(root, split.images, PICTURE_SUFFIXES, f"splits.{name}.images of {path}")
+        if not (root / split.masks).is_file():
+            raise DataError(
+                f"splits.{name}.masks of {path} to be a COCO file", split.masks, f"It is looked for below {root}."
+            )
+        parts[name] = (root / split.masks, images, base)
+    if not file.splits:
+        parts = coco_layout.all_pictures(coco_layout.found_or_refused(root))
+    return coco_layout.build(parts, file.classes, file.ignore)
+
+
 def _glob(root: Path, pattern: str, suffixes: frozenset[str], where: str) -> tuple[list[Path], Path]:
     """Files that match, and the folder before the first wildcard: names of pictures and masks are compared below it."""
     parts = PurePosixPath(pattern).parts
@@ -133,7 +153,10 @@ def _glob(root: Path, pattern: str, suffixes: frozenset[str], where: str) -> tup
 
 def _labels(file: _File, path: Path, root: Path, layout: Layout, masks: list[Path]) -> Labels:
     """What the masks mean: as declared; what is not declared, as the layout knows or as the masks show."""
-    if file.classes is None:
+    drawn = layout.labels if layout.name == "coco" else None
+    if drawn is not None:
+        labels, notes, inferred = drawn, drawn.notes, False
+    elif file.classes is None:
         labels = _named_by_palette(file) or layout.labels or class_file.find(root, masks) or infer.labels(masks)
         if file.masks.encoding not in (None, labels.encoding.kind):
             raise DataError(
@@ -143,6 +166,7 @@ def _labels(file: _File, path: Path, root: Path, layout: Layout, masks: list[Pat
             )
         notes, inferred = labels.notes, labels.inferred
     else:
+        assert file.masks.encoding != "coco"  # which was drawn
         kind = file.masks.encoding or infer.kind(masks)
         labels = Labels(file.classes, default_palette(len(file.classes)), encoding=MaskEncoding(kind))
         guessed = kind == "binary" and file.masks.encoding is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 import pytest
 import torch
 from torchvision import models
@@ -61,6 +63,7 @@ def test_names_and_weights_that_are_not_there(tmp_path):
 def test_weights_that_cannot_be_downloaded_say_where_to_put_them(monkeypatch, tmp_path):
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(urllib.request, "_opener", None)  # keeps the proxies of its first use
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(SetupError, match=r"checkpoints.*weights=none"):
         find(parse(f"torchvision:{SMALL}"))

@@ -93,6 +93,9 @@ def apply(
     return run(transforms, image, mask, Draw(rng, [(image, mask)] if pool is None else pool, focus))
 
 
-def stream(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The generator of one visit to one sample: independent of all others, the same in any process or thread."""
-    return np.random.default_rng([seed, epoch, index, _VISITS])
+def stream(seed: int, epoch: int, index: int, draw: int = 0) -> np.random.Generator:
+    """The generator of one visit to one sample: independent of all others, the same in any process or thread.
+
+    `draw` tells visits to one sample within one epoch apart.
+    """
+    return np.random.default_rng([seed, epoch, index, draw, _VISITS])

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from segx_core.errors import ConfigError
-from segx_trainer.losses.term import Context, Loss, full_precision, valid_pixels
+from segx_trainer.losses.sums import PixelSums, SummedLoss, quotient
+from segx_trainer.losses.term import Context, full_precision, valid_pixels
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(SummedLoss):
     """H(p, q) = -sum_c p_c log q_c with p the target and q = softmax(logits), averaged over valid pixels.
 
     With class weights w the mean is sum(w_y * H) / sum(w_y), torch's convention; for soft labels w_y is sum_c p_c w_c.
@@ -20,6 +22,7 @@ class CrossEntropy(Loss):
     """
 
     defaults: ClassVar[Mapping[str, float]] = {"smoothing": 0.0}
+    region: ClassVar[bool] = False
 
     def __init__(
         self, num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None, smoothing: float = 0.0
@@ -28,29 +31,39 @@ class CrossEntropy(Loss):
         if not 0.0 <= smoothing < 1.0:
             raise ConfigError("smoothing of 'ce' in [0, 1)", f"{smoothing}")
         self.smoothing = smoothing
+        self.spread = smoothing > 0
+
+    def reduce(self, sums: PixelSums) -> Tensor:
+        """See SummedLoss.reduce."""
+        weights = torch.ones_like(sums.area) if self.class_weights is None else self.class_weights.to(sums.area)
+        total = (weights * sums.nll).sum()
+        if self.smoothing:
+            assert sums.spread is not None, "whoever sums must sum spread for a loss with `spread`"
+            uniform = (weights * sums.spread).sum() / self.num_classes
+            total = (1 - self.smoothing) * total + self.smoothing * uniform
+        return quotient(total, (weights * sums.area).sum())
 
     def forward(self, logits: Tensor, target: Tensor, context: Context | None = None) -> Tensor:
         """See Loss.forward."""
         self.check(logits, target)
-        scores = full_precision(logits)
+        if target.is_floating_point() or _channels_last(logits):
+            return super().forward(logits, target, context)
+        # Alone and on planes, torch's own kernel is faster than sums over pixels.
+        weights = None if self.class_weights is None else self.class_weights.to(full_precision(logits[:0]))
+        summed = functional.cross_entropy(
+            full_precision(logits),
+            target,
+            weight=weights,
+            ignore_index=self.ignore_index,
+            reduction="sum",
+            label_smoothing=self.smoothing,
+        )
         valid = valid_pixels(target, self.ignore_index)
-        weights = None if self.class_weights is None else self.class_weights.to(scores)
-        if target.is_floating_point():
-            labels = target.to(scores.dtype)
-            per_pixel = functional.cross_entropy(
-                scores, labels, weight=weights, reduction="none", label_smoothing=self.smoothing
-            ).masked_fill(~valid, 0.0)
-            factor = labels.sum(1) if weights is None else (labels * weights.view(1, -1, 1, 1)).sum(1)
-        else:
-            per_pixel = functional.cross_entropy(
-                scores,
-                target,
-                weight=weights,
-                ignore_index=self.ignore_index,
-                reduction="none",
-                label_smoothing=self.smoothing,
-            )
-            factor = valid.to(scores.dtype) if weights is None else weights[target.masked_fill(~valid, 0)] * valid
-        # With nothing valid every summand is 0, so dividing by 1 gives 0 with zero gradient instead of 0/0.
-        total = factor.sum()
-        return per_pixel.sum() / total.where(total > 0, total.new_ones(()))
+        total = valid.sum() if weights is None else (weights[target.masked_fill(~valid, 0)] * valid).sum()
+        return quotient(summed, total)
+
+
+def _channels_last(logits: Tensor) -> bool:
+    """Whether the classes of a pixel lie together in the memory of a CPU, where torch's own kernel is the slower."""
+    last = logits.is_contiguous(memory_format=torch.channels_last) and not logits.is_contiguous()
+    return last and logits.device.type == "cpu"

@@ -1,31 +1,10 @@
-"""Soft Dice loss over classes that are present."""
+"""Soft Dice of (B, K, H, W) planes that are there already, whatever made them; over classes that are present."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from segx_trainer.losses.term import Context, Loss, distribution, full_precision, valid_pixels
-
-
-class Dice(Loss):
-    """1 - mean_c 2 sum(q_c p_c) / (sum q_c + sum p_c), sums over the valid pixels of the whole batch.
-
-    The mean runs over the classes present in the valid target (Milletari et al. 2016, arXiv:1606.04797, made
-    multi-class): a correct picture without some classes scores 0, and a missed rare class costs as much as a missed
-    large one. Class weights weigh that mean.
-    """
-
-    def __init__(self, num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None) -> None:
-        super().__init__(num_classes, ignore_index, class_weights)
-
-    def forward(self, logits: Tensor, target: Tensor, context: Context | None = None) -> Tensor:
-        """See Loss.forward."""
-        self.check(logits, target)
-        scores = full_precision(logits)
-        valid = valid_pixels(target, self.ignore_index)
-        truth = distribution(target, valid, self.num_classes, scores.dtype)  # (B, K, H, W)
-        guess = scores.softmax(dim=1) * valid.unsqueeze(1)  # (B, K, H, W)
-        return soft_dice(guess, truth, self.class_weights)
+from segx_trainer.losses.sums import class_mean, quotient
 
 
 def soft_dice(guess: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -38,11 +17,4 @@ def soft_dice(guess: Tensor, truth: Tensor, class_weights: Tensor | None) -> Ten
     """
     area = truth.sum(dim=(0, 2, 3))  # (K,)
     overlap = (guess * truth).sum(dim=(0, 2, 3))
-    size = guess.sum(dim=(0, 2, 3)) + area
-    present = area > 0
-    dice = 2 * overlap / size.where(present, size.new_ones(()))
-    factor = present.to(guess.dtype)
-    if class_weights is not None:
-        factor = factor * class_weights.to(guess)
-    total = factor.sum()
-    return ((1 - dice) * factor).sum() / total.where(total > 0, total.new_ones(()))
+    return class_mean(1 - quotient(2 * overlap, guess.sum(dim=(0, 2, 3)) + area), area > 0, class_weights)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segx_core.errors import ConfigError
+from segx_trainer.losses.links import Link
 from segx_trainer.losses.term import Context, Loss, full_precision, valid_pixels
 
 
@@ -21,6 +22,8 @@ class _Distillation(Loss):
 
     defaults: ClassVar[Mapping[str, float]] = {"temperature": 4.0}
     needs = frozenset({"teacher_logits"})
+    link: ClassVar[Link | None] = None
+    """Logits are drawn to the teacher's, whatever makes probabilities of both."""
 
     def __init__(
         self, num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None, temperature: float = 4.0

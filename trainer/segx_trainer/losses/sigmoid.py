@@ -14,11 +14,14 @@ from torch.nn import functional
 
 from segx_core.errors import ConfigError
 from segx_trainer.losses.dice import soft_dice
+from segx_trainer.losses.links import Link
 from segx_trainer.losses.term import Context, Loss, full_precision, valid_pixels
 
 
 class SigmoidLoss(Loss):
     """Base of these losses: takes targets apart."""
+
+    link: ClassVar[Link | None] = None
 
     def planes(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is compared: logits in full precision, the truth, and where it counts.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from segx_trainer.losses.links import Link
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,16 @@ class Context:
     network: nn.Module | None = None
     teacher_logits: Tensor | None = None
     """(B, K, H, W) float."""
-    features: Tensor | None = None
-    """(B, C, h, w) float."""
+    average_logits: Tensor | None = None
+    """(B, K, H, W) float, of the running average of the network's weights."""
+    aux_logits: Tensor | None = None
+    """(B, K, H, W) float, of the auxiliary head on the encoder."""
+    velocity: Sequence[tuple[Tensor, Tensor]] | None = None
+    """Every parameter with its total gradient at the last update."""
     step: int | None = None
     """Optimizer steps done so far."""
+    progress: float | None = None
+    """Share of the run that is done, in [0, 1]."""
 
 
 class Loss(nn.Module):
@@ -34,6 +42,12 @@ class Loss(nn.Module):
     """Grammar parameters and their default values; also keyword arguments of the constructor."""
     needs: frozenset[str] = frozenset()
     """Names of the Context fields this loss reads."""
+    supervised: ClassVar[bool] = True
+    """Whether it learns from labels or a teacher. Terms that do not, alone, are minimal where nothing is learned."""
+    link: ClassVar[Link | None] = "softmax"
+    """What makes probabilities of the logits it trains, None where it does not care; a sum has one link."""
+    wants_prior: ClassVar[bool] = False
+    """Whether the constructor takes `class_prior`, the (K,) share of the labelled pixels each class has in the data."""
 
     def __init__(self, num_classes: int, ignore_index: int, class_weights: Tensor | None) -> None:
         super().__init__()
