@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segx.options import Data, JsonOut
+from segx.options import Data, JsonOut, need_training
 
 data_app = typer.Typer(
     no_args_is_help=True,
@@ -35,11 +35,20 @@ def show(
     label: Annotated[
         str | None, typer.Option("--class", help="Show pictures that hold this class, and it alone.")
     ] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="Show what training sees under none, light, strong, or a policy file.")
+    ] = None,
 ) -> None:
     """Write a contact sheet: pictures with their labels laid over, rare classes among them.
 
     Example: segx data show my-data --out sheet.png
     """
+    if augment is not None:
+        need_training()
+        from segx.augmented import run_augmented
+
+        run_augmented(data, out, split, count, label, augment)
+        return
     from segx_core import atomic
     from segx_core.datasets import open_dataset
     from segx_core.datasets.sheet import draw

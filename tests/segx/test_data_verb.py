@@ -54,3 +54,15 @@ def test_a_sheet(kit: SimpleNamespace, pictures: Path, tmp_path: Path) -> None:
     with Image.open(out) as shown:
         assert shown.width > 1200
     assert "Did you mean 'val'" in kit.call("data", "show", pictures, "--split", "vall").refused()
+
+
+def test_a_sheet_of_augmented_pictures(kit: SimpleNamespace, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "augmented.png"
+    done = kit.call("data", "show", pictures, "--out", out, "--count", "3", "--augment", "light")
+    assert done.code == 0, done
+    assert "scale: [0.6, 1.8]" in done.out
+    with Image.open(out) as shown:
+        assert shown.width > 1200
+    assert "--split train" in kit.call("data", "show", pictures, "--augment", "light", "--split", "val").refused()
+    assert "no --class" in kit.call("data", "show", pictures, "--augment", "light", "--class", "foreground").refused()
+    assert "'strong'" in kit.call("data", "show", pictures, "--augment", "strung").refused()

@@ -37,6 +37,7 @@ from segx_trainer.loading import train_loader
 from segx_trainer.networks import SegmentationNet, build_network
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
+from segx_trainer.sheet import draw_sheet, write_sheet
 from segx_trainer.state import State, begin, restore, save_best, save_last
 from segx_trainer.teacher import open_teacher
 from segx_trainer.update import set_rate, update
@@ -172,6 +173,8 @@ def _train_network(
         f"{len(job.training)} pictures to train on in crops of {job.size[0]}x{job.size[1]}, {len(job.held_out)} to "
         f"validate, {job.total} steps on {arithmetic.device.type}"
     )
+    if not resume:
+        write_sheet(run / "augment.png", draw_sheet(job.training, config.augment, job.size, config.seed, config.scale))
     pin = arithmetic.device.type == "cuda"
     with RunLog(run, job.total, state.step) as log, Interrupt() as stop:
         loader = train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)

@@ -185,9 +185,7 @@ def named(name: Preset) -> Policy:
                 copy_paste=CopyPaste(p=0.4),
                 cutmix=CutMix(p=0.3),
                 classmix=ClassMix(p=0.2),
-                color=Color(
-                    p=0.9, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, gamma=(0.7, 1.4), gray=0.05
-                ),
+                color=Color(p=0.9, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, gamma=(0.7, 1.4), gray=0.05),
                 blur=Blur(p=0.2),
                 noise=Noise(p=0.2),
                 jpeg=Jpeg(p=0.15),
