@@ -61,6 +61,8 @@ class TrainConfig(BaseModel):
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""
     size: tuple[int, int] | None = None
     """(height, width) of training crops; None takes the largest multiple of 32 that fits, 512 at most."""
+    progressive: tuple[float, float] | None = None
+    """[0.5, 0.7]: crops begin at half their sides and are full from 0.7 of all updates on; None: full throughout."""
     epochs: int | None = Field(default=None, ge=1)
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; give epochs or steps. Neither: 50 epochs."""
@@ -120,6 +122,8 @@ class TrainConfig(BaseModel):
             raise ValueError("encoder_depth other than 5 needs model 'unet'")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError("scale must be two factors above 0, the smaller one first")
+        if self.progressive is not None and not all(0 < share <= 1 for share in self.progressive):
+            raise ValueError("progressive must be two shares above 0 and at most 1, such as [0.5, 0.7]")
         if self.size is not None and min(self.size) < 32:
             raise ValueError("size must be at least 32x32")
         return self
