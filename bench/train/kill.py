@@ -45,7 +45,7 @@ def main() -> None:
     """Run, kill, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--work", type=Path, help="an empty folder to keep the runs in")
     parser.add_argument("--json", type=Path, default=HERE / "kill.json")

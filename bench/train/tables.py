@@ -79,7 +79,8 @@ def killed(found: dict[str, Any]) -> list[str]:
     return [
         f"`{found['command']}`, {found['steps']} steps: {len(kills)} SIGKILLs at random moments, {writing} of them "
         f"while a file was being written, each followed by `--resume`. Beside a run left alone, "
-        f"{', '.join(found['compared'])} compared bit for bit, weights, average, momentum, optimizer and generators: {unlike} differs."
+        f"{', '.join(found['compared'])} compared bit for bit, weights, average, momentum, optimizer and generators: "
+        f"{unlike} differs."
     ]
 
 
