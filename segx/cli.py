@@ -61,7 +61,9 @@ def train(
     sampler: Annotated[
         str | None, typer.Option(help="uniform, or rare: rare classes more often.", show_default="uniform")
     ] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light or strong.", show_default="light")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, light, strong, or a policy file.", show_default="light")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Training crop HxW.", show_default="what fits, 512 at most")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="50")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,

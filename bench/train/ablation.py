@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,16 @@ ON_CPU = (
 RAREST = 3
 
 
-def grid_rows(teacher: str | None, policy: Path) -> list[Row]:
+def grid_rows(teacher: str | None, pasting: Path) -> list[Row]:
     """Every row. The baseline is ce, no weights, uniform sampling, light augmentation, no EMA.
 
     Args:
         teacher: run folder to distil from; without one that row says what it lacks.
-        policy: augmentation file with copy-paste, otherwise as `light`.
+        pasting: augmentation file with copy-paste, otherwise as `light`.
     """
     losses = ("ce + 0.5*dice", "lovasz", "ce + lovasz", "focal", "ohem", "logit_adjust")
     weights = ("median", "enet", "effective")
-    paste = ("--augment", str(policy))
+    paste = ("--augment", str(pasting))
     imbalance = ("--loss", "ce + 0.5*dice", "--class-weights", "effective", "--sampler", "rare", *paste)
     distilled = ("--teacher", teacher or "RUN", "--loss", "ce + kd")
     return [
@@ -75,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
 
     half = str(halve(options.data, options.work / "half"))
-    rows = grid_rows(options.teacher, HERE / "copy_paste.yaml")
+    rows = grid_rows(options.teacher, policy("copy_paste.yaml"))
     wanted = options.rows or ([row.name for row in rows] if options.gpu else ON_CPU)
     if unknown := sorted(set(wanted) - {row.name for row in rows}):
         raise SystemExit(f"expected rows out of {', '.join(row.name for row in rows)}, got {', '.join(unknown)}")
@@ -106,6 +107,11 @@ def main() -> None:
     print(f"written to {target}")
     if failed:
         raise SystemExit(f"{len(failed)} rows failed: {', '.join(failed)}")
+
+
+def policy(name: str) -> Path:
+    """An augmentation file beside this one, relative to the working folder: JSON names no machine's folders."""
+    return Path(os.path.relpath(HERE / name))
 
 
 def class_shares(data: Dataset) -> dict[str, float]:

@@ -79,7 +79,8 @@ def reason(said: str) -> str:
 
 def folder_of(grid: Grid, row: Row, seed: int) -> Path:
     """Where a row's run of one seed stands."""
-    words = [*grid.common, *row.options]
+    # A policy that was changed is another row, too.
+    words = [Path(word).read_text() if word.endswith(".yaml") else word for word in (*grid.common, *row.options)]
     digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
     name = re.sub(r"[^\w.]+", "-", row.name).strip("-")
     return grid.work / f"{name}-{digest}" / f"seed{seed}"
@@ -128,7 +129,11 @@ def summarise(
     lines = []
     for row in rows:
         found = {seed: one for seed in seeds if (one := result_of(folder_of(grid, row, seed)))}
-        line: dict[str, Any] = {"name": row.name, "options": list(row.options), "seeds": sorted(found)}
+        line: dict[str, Any] = {
+            "name": row.name,
+            "options": [shown(word) for word in row.options],
+            "seeds": sorted(found),
+        }
         if found:
             line["miou"] = spread([one["miou"] for one in found.values()])
             line["rarest"] = {name: spread([one["per_class_iou"][name] for one in found.values()]) for name in rarest}
@@ -137,6 +142,11 @@ def summarise(
             line["reason"] = reason
         lines.append(line)
     return lines
+
+
+def shown(word: str) -> str:
+    """A word of a command line without the folders of this machine."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bench.train.ablation import NETWORK, SIZE
+from bench.train.ablation import NETWORK, SIZE, policy
 from bench.train.rows import Grid, Row, run_all, summarise
 from bench.train.subsets import every_sixth, halve
 from segx_core import atomic, machine
@@ -46,7 +46,10 @@ def main() -> None:
         *NETWORK, "--encoder-weights", options.encoder_weights, "--size", SIZE, "--device", options.device,
         *length, "--set", f"validate_every={10**6}",
     )  # fmt: skip
-    rows = [Row(FLIPS, ("--augment", str(HERE / "flips.yaml"))), *(Row(n, ("--augment", n)) for n in ("light", STRONG))]
+    rows = [
+        Row(FLIPS, ("--augment", str(policy("flips.yaml")))),
+        *(Row(n, ("--augment", n)) for n in ("light", STRONG)),
+    ]
     grid = Grid(str(folder), common, options.work / "small")
     failed = run_all(grid, rows, options.seeds, options.jobs)
     lines = summarise(grid, rows, options.seeds, (), failed)

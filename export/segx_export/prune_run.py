@@ -177,7 +177,7 @@ def prepare(folder: Path, loaded: LoadedRun, settings: PruneSettings) -> Work:
     distilled = settings.distill and "teacher_logits" not in losses.needs(config.loss)
     fine = build_config(
         {
-            **config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until"}),
+            **config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until", "progressive"}),
             "data": settings.data or config.data,
             "loss": config.loss + (_DISTILLATION if distilled else ""),
             "lr": config.lr * settings.lr_factor,

@@ -84,7 +84,9 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
         )
     pictures = Pictures(dataset, dataset.split("train"), loaded.config.cache, "train")
     held_out = Pictures(dataset, dataset.split(split), loaded.config.cache, split)
-    values = loaded.config.model_dump(exclude_none=True, exclude={"epochs", "steps", "patience", "until"})
+    values = loaded.config.model_dump(
+        exclude_none=True, exclude={"epochs", "steps", "patience", "until", "progressive"}
+    )
     distilled = "teacher_logits" in losses.needs(loaded.config.loss)
     values |= {"loss": loaded.config.loss + ("" if distilled else _DISTILLATION), "lr": loaded.config.lr * _LR_FACTOR}
     config = build_config({**values, "data": data or loaded.config.data, "steps": steps, "amp": "fp32"})

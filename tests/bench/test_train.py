@@ -161,6 +161,13 @@ def test_a_row_that_is_there_is_not_run_again(tmp_path: Path) -> None:
     place = finished(grid, row, 0, 0.5)
     assert rows.run_all(grid, [row, rows.Row("later", lacks="no teacher")], [0], jobs=2) == {}
     assert sorted(one.name for one in place.iterdir()) == [rows.RESULT]
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("flip: 0.5")
+    mirrored = rows.Row("policy", ("--augment", str(policy)))
+    before = rows.folder_of(grid, mirrored, 0)
+    policy.write_text("flip: 0.4")
+    assert rows.folder_of(grid, mirrored, 0) != before, "another policy is another run"
+    assert rows.shown(str(policy)) == "policy.yaml"
     longer = rows.Grid("no-such-data", ("--steps", "5"), tmp_path)
     assert rows.result_of(rows.folder_of(longer, row, 0)) is None, "other options are another run"
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segx_core.errors import ConfigError, near
 from segx_trainer import budgets
+from segx_trainer.augment import Policy, Preset, load
 
 Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
 RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
@@ -54,11 +55,14 @@ class TrainConfig(BaseModel):
     """Of rare: share of a batch that is drawn for a class; the rest is drawn uniformly."""
     sampler_temperature: float = Field(default=0.01, gt=0)
     """Of rare: the smaller, the more the rarest classes are preferred; large values draw all classes alike."""
-    augment: Literal["none", "light", "strong"] = "light"
+    augment: Preset | Policy = "light"
+    """none, light, strong, or a policy: the path of its YAML file, or its keys. A file becomes part of the config."""
     scale: tuple[float, float] | None = None
     """Range of the random zoom in training, for example [0.5, 2.0]; None takes the preset's, [1, 1] is none."""
     size: tuple[int, int] | None = None
     """(height, width) of training crops; None takes the largest multiple of 32 that fits, 512 at most."""
+    progressive: tuple[float, float] | None = None
+    """[0.5, 0.7]: crops begin at half their sides and are full from 0.7 of all updates on; None: full throughout."""
     epochs: int | None = Field(default=None, ge=1)
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; give epochs or steps. Neither: 50 epochs."""
@@ -97,6 +101,11 @@ class TrainConfig(BaseModel):
     """Stop as soon as the validation mIoU reaches this fraction."""
     seed: int = Field(default=0, ge=0)
 
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _load_policy(cls, value: Any) -> Any:
+        return load(value)
+
     @field_validator("size", mode="before")
     @classmethod
     def _parse_size(cls, value: Any) -> Any:
@@ -113,6 +122,8 @@ class TrainConfig(BaseModel):
             raise ValueError("encoder_depth other than 5 needs model 'unet'")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError("scale must be two factors above 0, the smaller one first")
+        if self.progressive is not None and not all(0 < share <= 1 for share in self.progressive):
+            raise ValueError("progressive must be two shares above 0 and at most 1, such as [0.5, 0.7]")
         if self.size is not None and min(self.size) < 32:
             raise ValueError("size must be at least 32x32")
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms.v2 import Transform
 
 from segx_core.datasets import Dataset, Sample
 from segx_core.errors import SegxError
 from segx_core.progress import track
 from segx_trainer import augment
 from segx_trainer.config import TrainConfig
+from segx_trainer.progressive import Growth
 
 CACHE_LIMIT = 2 << 30
 """Bytes up to which `cache: auto` keeps decoded pictures."""
@@ -48,6 +48,8 @@ class Visit(NamedTuple):
     """Row and column of a pixel that the crop is to hold; None leaves the crop free."""
     draw: int = 0
     """Tells uses of one sample in one epoch apart, above 0 where the sample did not come in the epoch's order."""
+    size: tuple[int, int] = (0, 0)
+    """(height, width) of the crop, which `Batches` fills in."""
 
 
 Item = tuple[Tensor, Tensor] | SegxError
@@ -81,15 +83,18 @@ class Plan:
 class Batches(Sampler[list[Visit]]):
     """The batches of the updates first <= step < last, in order."""
 
-    def __init__(self, plan: Plan, first: int, last: int) -> None:
+    def __init__(self, plan: Plan, growth: Growth, first: int, last: int) -> None:
         self.plan = plan
+        self.growth = growth
         self.steps = range(first, last)
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[Visit]]:
-        return (self.plan.batch(step) for step in self.steps)
+        for step in self.steps:
+            size = self.growth.at(step)
+            yield [visit._replace(size=size) for visit in self.plan.batch(step)]
 
 
 class Pictures:
@@ -127,28 +132,27 @@ class Pictures:
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(3, H, W) uint8 and (H, W) int64."""
         image, mask = self.kept[index] if self.kept else self.data.read(self.samples[index])
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask.astype(np.int64))
+        # Colours stay last in memory: it is how augmentation and convolutions want them.
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask.astype(np.int64))
 
 
 class Visits(TorchDataset[Item]):
     """Augmented samples by visit."""
 
-    def __init__(self, pictures: Pictures, transforms: list[Transform], seed: int) -> None:
+    def __init__(
+        self, pictures: Pictures, transforms: Mapping[tuple[int, int], list[augment.Transform]], seed: int
+    ) -> None:
         self.pictures = pictures
-        self.transforms = transforms
+        self.transforms = transforms  # by the size of their crops
         self.seed = seed
 
     def __getitem__(self, visit: Visit) -> Item:
         try:
             image, mask = self.pictures[visit.sample]
+            rng = augment.stream(self.seed, visit.epoch, visit.sample, visit.draw)
+            return augment.apply(self.transforms[visit.size], image, mask, visit.focus, rng, self.pictures)
         except SegxError as error:  # torch cannot carry it out of a worker process as an exception
             return error
-        with torch.random.fork_rng(devices=[]):
-            # One independent stream per visit, the same in any worker process; a GPU's stream is left alone.
-            key = [self.seed, visit.epoch, visit.sample, *([visit.draw] if visit.draw else [])]
-            seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1
-            torch.default_generator.manual_seed(int(seed))
-            return augment.apply(self.transforms, image, mask, visit.focus)
 
 
 def train_loader(
@@ -156,14 +160,23 @@ def train_loader(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pictures ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last; B is `plan.per_step`.
 
+    `last` is also what `config.progressive` counts its shares of.
+
     Raises:
         SegxError: while iterating, a picture or mask that cannot be read.
     """
-    transforms = augment.preset(config.augment, size, pictures.data.ignore_index, config.scale)
+    policy = config.augment if isinstance(config.augment, augment.Policy) else augment.named(config.augment)
+    labels = augment.survey(policy, pictures.data, [mask for _, mask in pictures.kept])
+    growth = Growth(size, last, *(config.progressive or ()))
+    low, high = config.scale or policy.scale
+    transforms = {
+        crop: augment.preset(policy, crop, labels, (low * growth.zoom(crop), high * growth.zoom(crop)))
+        for crop in growth.sizes()
+    }
     workers = default_workers() if config.workers is None else config.workers
     loader = DataLoader(
         Visits(pictures, transforms, config.seed),
-        batch_sampler=Batches(plan, first, last),
+        batch_sampler=Batches(plan, growth, first, last),
         num_workers=workers,
         collate_fn=_together,
         generator=torch.Generator(),  # the loader draws a seed of its own, which must not shift the network's stream
