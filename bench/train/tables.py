@@ -26,6 +26,7 @@ def render() -> list[str]:
         ),
         ("ablation-gpu.json", "**The same, longer and with more seeds** (`--gpu`)", grid),
         ("small.json", "**Sixty training pictures at 180x240** (`python -m bench.train.small`)", small),
+        ("kill.json", "**Killed at random and resumed** (`python -m bench.train.kill`)", killed),
         ("peers.json", "**Values of other projects' losses and metrics** (`python -m bench.train.peers`)", peers),
     ):
         path = HERE / name
@@ -68,6 +69,19 @@ def camvid(found: dict[str, Any]) -> list[str]:
         inside = f"{pair['low']:+.4f} to {pair['high']:+.4f}"
         lines.append(f"- {pair['second']} minus {pair['first']}: {pair['difference']:+.4f} ({inside})")
     return lines
+
+
+def killed(found: dict[str, Any]) -> list[str]:
+    """How often, where, and what it changed."""
+    kills = found["kills"]
+    writing = sum(kill["while_writing"] for kill in kills)
+    unlike = ", ".join(found["different"]) or "nothing"
+    return [
+        f"`{found['command']}`, {found['steps']} steps: {len(kills)} SIGKILLs at random moments, {writing} of them "
+        f"while a file was being written, each followed by `--resume`. Beside a run left alone, "
+        f"{', '.join(found['compared'])} compared bit for bit, weights, average, momentum, optimizer and generators: "
+        f"{unlike} differs."
+    ]
 
 
 def grid(found: dict[str, Any]) -> list[str]:

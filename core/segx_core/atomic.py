@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from segx_core.errors import SegxError, SetupError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM)
+_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\.[^.]*)?")  # the names that `replacing` gives
 _NEARLY_FULL = 1 << 20  # bytes free under which a failed writer is taken to have failed for want of space
 
 
@@ -78,6 +80,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with suppress(NotADirectoryError):
             temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers killed in the middle left in `folder`. Only for who holds the folder: a live writer's too."""
+    for path in folder.glob(".*.tmp*"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _names(error: OSError, path: Path, temporary: Path) -> bool:

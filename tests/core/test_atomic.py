@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segx_core.atomic import replacing, write_bytes, write_text
+from segx_core.atomic import remove_leftovers, replacing, write_bytes, write_text
 from segx_core.errors import ConfigError, SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +158,11 @@ def test_a_file_size_limit(tmp_path):
     assert "File too large" in done.stdout
     assert path.read_bytes() == b"old"
     assert entries(tmp_path) == ["big.bin"]
+
+
+def test_what_killed_writers_left_goes_and_nothing_else(tmp_path):
+    kept = ["card.json", ".lock", ".notes.tmp", "a.12345678.tmp", ".mine.1234567g.tmp.pt"]
+    for name in [*kept, ".last.0a1b2c3d.tmp.pt", ".config.00000000.tmp"]:
+        (tmp_path / name).write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert entries(tmp_path) == sorted(kept)

@@ -27,6 +27,7 @@ def test_train_says_what_it_understood_and_that_the_level_was_missed(trained: An
     assert "Masks are 0/255: background, foreground." in message
     assert "No val split: 3 of 16 pictures" in message
     assert "a validation mIoU of 0.9999" in message
+    assert "after 12 steps" in message
     numbers = json.loads(trained.numbers.read_text())
     assert numbers["ending"] == "finished"
     assert numbers["step"] == numbers["total_steps"] == 12  # 13 pictures, whole batches of 4, 4 epochs

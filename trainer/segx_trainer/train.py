@@ -77,6 +77,7 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> TrainResult:
     """
     atomic.make_folder(run)
     with alone_in(run):
+        atomic.remove_leftovers(run)
         return _train(config, run, resume)
 
 
