@@ -53,7 +53,7 @@ def grid_rows(teacher: str | None, pasting: Path) -> list[Row]:
         Row("copy-paste", paste),
         Row("augmentation none", ("--augment", "none")),
         Row("augmentation strong", ("--augment", "strong")),
-        Row("EMA", ("--set", "ema=0.998")),
+        Row("EMA", ("--set", "ema=0.99")),
         Row("distillation", distilled, lacks="" if teacher else "no --teacher RUN was given"),
         Row("all imbalance tools", imbalance),
     ]

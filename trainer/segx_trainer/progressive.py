@@ -7,6 +7,7 @@ nothing of pictures.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _STRIDE = 32  # of the encoders: other sizes would be padded, and the padding computed
@@ -38,7 +39,7 @@ class Growth:
 
     def zoom(self, size: tuple[int, int]) -> float:
         """Factor on the zoom of crops of `size`: the mean of both sides' shares, which rounding sets apart."""
-        return ((size[0] / self.size[0]) * (size[1] / self.size[1])) ** 0.5
+        return math.sqrt((size[0] / self.size[0]) * (size[1] / self.size[1]))
 
     def _side(self, axis: int, share: float) -> int:
         full = self.size[axis]
