@@ -65,3 +65,13 @@ def test_a_resumed_run_grows_on(tmp_path, make_config) -> None:
 def test_shares_are_checked(value: list[float]) -> None:
     with pytest.raises(ConfigError, match="shares"):
         build_config({"data": "x", "progressive": value})
+
+
+def test_pixels_add_up() -> None:
+    growth = Growth((256, 320), 20, 0.5, 0.7)
+    pixels = growth.pixels()
+    assert (len(pixels), pixels[0]) == (21, 0)
+    for step in range(20):
+        height, width = growth.at(step)
+        assert pixels[step + 1] - pixels[step] == height * width
+    assert pixels[1] * 4 == 256 * 320

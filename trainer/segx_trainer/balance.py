@@ -26,6 +26,7 @@ from segx_trainer.config import TrainConfig
 from segx_trainer.loading import Plan
 from segx_trainer.losses.grammar import parse
 from segx_trainer.rare import RarePlan
+from segx_trainer.standins import lenient
 
 FILE = "class_weights.json"
 """In the run folder, where the loss weighs classes or needs their prior."""
@@ -67,7 +68,7 @@ def settle(config: TrainConfig, run: Path, data: Dataset, resume: bool) -> Balan
     path = run / FILE
     if resume:
         return _read(path, data.classes)
-    counted = scan(data, "train") if config.class_weights in RULES or wants_prior else None
+    counted = _scan(config, data) if config.class_weights in RULES or wants_prior else None
     weights = prior = None
     if config.class_weights in RULES and counted is not None:
         weights = tuple(by_rule(config.class_weights, counted, data.task == "multilabel").tolist())
@@ -93,7 +94,11 @@ def build_plan(config: TrainConfig, data: Dataset, plain: Plan) -> Plan:
     """The plan of the training split that draws as the run's sampler says: `plain` itself, or one made of it."""
     if config.sampler == "uniform":
         return plain
-    return RarePlan(plain, scan(data, "train"), config.sampler_share, config.sampler_temperature)
+    return RarePlan(plain, _scan(config, data), config.sampler_share, config.sampler_temperature)
+
+
+def _scan(config: TrainConfig, data: Dataset) -> Scan:
+    return scan(lenient(data) if config.unreadable == "skip" else data, "train")
 
 
 def _table(weights: Sequence[float], rule: str, classes: Sequence[str], counted: Scan | None) -> Table:

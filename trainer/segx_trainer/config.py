@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from segx_core.errors import ConfigError, near
 from segx_trainer import budgets
 from segx_trainer.augment import Policy, Preset, load
+from segx_trainer.trackers import Name
 
 Network = Literal["unet", "fpn", "deeplabv3plus", "segformer"]
-RUNTIME_KEYS = frozenset({"device", "workers", "cache"})
-"""Keys that may differ when a run is resumed: they change how fast it goes, not what it computes."""
+RUNTIME_KEYS = frozenset({"device", "workers", "cache", "trackers"})
+"""Keys that may differ when a run is resumed: they change how fast it goes and who is told, not what it computes."""
 
 
 class TrainConfig(BaseModel):
@@ -91,6 +92,14 @@ class TrainConfig(BaseModel):
     """Loader processes; None chooses by the number of cores."""
     cache: Literal["auto", "always", "never"] = "auto"
     """Keep decoded pictures in memory; auto: while they take less than 2 GiB."""
+    unreadable: Literal["stop", "skip"] = "stop"
+    """At a picture or mask that cannot be read: stop, or say so and go on with another one in its place."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time, on a GPU too and at its cost; the CPU's always do."""
+    compile: bool = False
+    """Compile the network for training with torch.compile: slow to start, faster afterwards, other rounding."""
+    trackers: tuple[Name, ...] = ()
+    """Services that get the run's numbers besides TensorBoard: wandb, mlflow, trackio."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations."""
     save_every: int = Field(default=200, ge=1)
@@ -105,6 +114,11 @@ class TrainConfig(BaseModel):
     @classmethod
     def _load_policy(cls, value: Any) -> Any:
         return load(value)
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _parse_trackers(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("size", mode="before")
     @classmethod

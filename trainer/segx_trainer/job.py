@@ -50,8 +50,9 @@ def plan_job(
     teacher: nn.Module | None,
 ) -> Job:
     """Read the pictures and settle the sizes a config leaves open."""
-    training = Pictures(data, data.split("train"), config.cache, "train")
-    held_out = Pictures(data, data.split("val"), config.cache, "val")
+    skip = config.unreadable == "skip"
+    training = Pictures(data, data.split("train"), config.cache, "train", skip)
+    held_out = Pictures(data, data.split("val"), config.cache, "val", skip)
     plan = build_plan(config, data, Plan(len(training), config.batch_size, config.seed, config.accumulate))
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
     size = config.size or crop_size(training)
@@ -69,6 +70,6 @@ def plan_job(
 
 def crop_size(training: Pictures) -> tuple[int, int]:
     """The largest multiple of 32 inside the first picture, at most 512 a side, at least 32."""
-    height, width = training[0][1].shape
+    height, width = next(training.readable())[1].shape
     fit = [min(_LARGEST_DEFAULT_CROP, max(32, side // 32 * 32)) for side in (height, width)]
     return fit[0], fit[1]

@@ -23,10 +23,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from segx_core.datasets import Dataset, Sample
 from segx_core.errors import SegxError
-from segx_core.progress import track
+from segx_core.progress import console, track
 from segx_trainer import augment
 from segx_trainer.config import TrainConfig
 from segx_trainer.progressive import Growth
+from segx_trainer.standins import StandIns, lenient, none_left
 
 CACHE_LIMIT = 2 << 30
 """Bytes up to which `cache: auto` keeps decoded pictures."""
@@ -52,8 +53,8 @@ class Visit(NamedTuple):
     """(height, width) of the crop, which `Batches` fills in."""
 
 
-Item = tuple[Tensor, Tensor] | SegxError
-"""(3, h, w) uint8 and (h, w) int64, or why there is none; a batch likewise."""
+Item = tuple[Tensor, Tensor, dict[int, SegxError]] | SegxError
+"""(3, h, w) uint8, (h, w) int64 and what else could not be read, or why there is none; a batch likewise."""
 
 
 class Plan:
@@ -98,11 +99,21 @@ class Batches(Sampler[list[Visit]]):
 
 
 class Pictures:
-    """Decoded pictures and label maps of a split, kept in memory where they fit."""
+    """Decoded pictures and label maps of a split, kept in memory where they fit.
 
-    def __init__(self, data: Dataset, samples: Sequence[Sample], cache: str, label: str) -> None:
+    Attributes:
+        skip: whether those that cannot be read are left out instead of ending the run.
+        broken: those known not to be readable, and why, by index; empty unless `skip`.
+        told: those of them that were told on the console.
+    """
+
+    def __init__(self, data: Dataset, samples: Sequence[Sample], cache: str, label: str, skip: bool = False) -> None:
         self.data = data
         self.samples = samples
+        self.label = label
+        self.skip = skip
+        self.broken: dict[int, SegxError] = {}
+        self.told: set[int] = set()
         self.kept: list[tuple[NDArray[np.uint8], NDArray[np.integer]]] = []
         if cache != "never":
             self._keep(label, CACHE_LIMIT if cache == "auto" else None)
@@ -114,8 +125,15 @@ class Pictures:
             ahead = deque(pool.submit(self.data.read, sample) for sample in self.samples[:_AHEAD])
             later = iter(self.samples[_AHEAD:])
             try:
-                for _ in track(self.samples, f"decode {label}", unit="pictures"):
-                    image, mask = ahead.popleft().result()
+                for index, _ in enumerate(track(self.samples, f"decode {label}", unit="pictures")):
+                    try:
+                        image, mask = ahead.popleft().result()
+                    except SegxError as error:
+                        if not self.skip:
+                            raise
+                        # The mask counts with or without its picture, as it does where nothing is kept.
+                        image, mask = np.empty((0, 0, 3), np.uint8), lenient(self.data).read_mask(self.samples[index])
+                        self.tell({index: error})
                     size += image.nbytes + mask.nbytes
                     if limit is not None and size > limit:
                         self.kept = []
@@ -126,12 +144,45 @@ class Pictures:
                 for waiting in ahead:
                     waiting.cancel()
 
+    def tell(self, found: Mapping[int, SegxError]) -> None:
+        """Remember what cannot be read, and say it on the console, each once."""
+        self.broken.update(found)
+        for index in sorted(found.keys() - self.told):
+            self.told.add(index)
+            sample = self.samples[index]
+            console().print(f"{self.label}: {sample.name} is left out: {found[index]}", markup=False, soft_wrap=True)
+
+    def readable(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """What can be read, in order; the rest is told where `skip` is set.
+
+        Raises:
+            SegxError: something cannot be read and is not to be skipped, or nothing can.
+        """
+        for index in range(len(self)):
+            try:
+                pair = self[index]
+            except SegxError as error:
+                if not self.skip:
+                    raise
+                self.tell({index: error})
+            else:
+                yield pair
+        if len(self.broken) == len(self):
+            raise none_left(len(self), self.broken[0])
+
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(3, H, W) uint8 and (H, W) int64."""
-        image, mask = self.kept[index] if self.kept else self.data.read(self.samples[index])
+        if index in self.broken:
+            raise self.broken[index].with_traceback(None)
+        try:
+            image, mask = self.kept[index] if self.kept else self.data.read(self.samples[index])
+        except SegxError as error:
+            if self.skip:
+                self.broken[index] = error  # not to be tried again
+            raise
         # Colours stay last in memory: it is how augmentation and convolutions want them.
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask.astype(np.int64))
 
@@ -147,10 +198,12 @@ class Visits(TorchDataset[Item]):
         self.seed = seed
 
     def __getitem__(self, visit: Visit) -> Item:
+        pool = StandIns(self.pictures, (self.seed, visit.epoch, visit.sample, visit.draw))
         try:
-            image, mask = self.pictures[visit.sample]
+            index, (image, mask) = pool.find(visit.sample)
+            focus = visit.focus if index == visit.sample else None  # a place in the picture that is not there
             rng = augment.stream(self.seed, visit.epoch, visit.sample, visit.draw)
-            return augment.apply(self.transforms[visit.size], image, mask, visit.focus, rng, self.pictures)
+            return *augment.apply(self.transforms[visit.size], image, mask, focus, rng, pool), pool.found
         except SegxError as error:  # torch cannot carry it out of a worker process as an exception
             return error
 
@@ -163,10 +216,11 @@ def train_loader(
     `last` is also what `config.progressive` counts its shares of.
 
     Raises:
-        SegxError: while iterating, a picture or mask that cannot be read.
+        SegxError: while iterating, a picture or mask that cannot be read; where `pictures.skip`, none that can.
     """
     policy = config.augment if isinstance(config.augment, augment.Policy) else augment.named(config.augment)
-    labels = augment.survey(policy, pictures.data, [mask for _, mask in pictures.kept])
+    known = lenient(pictures.data) if pictures.skip else pictures.data
+    labels = augment.survey(policy, known, [mask for _, mask in pictures.kept])
     growth = Growth(size, last, *(config.progressive or ()))
     low, high = config.scale or policy.scale
     transforms = {
@@ -186,18 +240,22 @@ def train_loader(
     for batch in loader:
         if isinstance(batch, SegxError):
             raise batch
-        yield batch
+        images, masks, found = batch
+        pictures.tell(found)
+        yield images, masks
 
 
 def _together(items: list[Item]) -> Item:
-    """Stacks a batch; an unreadable picture takes the place of its whole batch."""
-    pairs = []
+    """Stacks a batch; an error takes the place of its whole batch."""
+    images, masks = [], []
+    found: dict[int, SegxError] = {}
     for item in items:
         if isinstance(item, SegxError):
             return item
-        pairs.append(item)
-    images, masks = zip(*pairs, strict=True)
-    return torch.stack(images), torch.stack(masks)
+        images.append(item[0])
+        masks.append(item[1])
+        found |= item[2]
+    return torch.stack(images), torch.stack(masks), found
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:
@@ -216,8 +274,7 @@ def batches_of_equal_size(pictures: Pictures, limit: int) -> Iterator[tuple[Tens
     """Validation batches: consecutive pictures of one size, in order, at most `limit` and VALIDATION_PIXELS a batch."""
     images: list[Tensor] = []
     masks: list[Tensor] = []
-    for index in range(len(pictures)):
-        image, mask = pictures[index]
+    for image, mask in pictures.readable():
         full = len(images) >= min(limit, max(1, VALIDATION_PIXELS // mask.numel()))
         if images and (full or image.shape != images[0].shape):
             yield torch.stack(images), torch.stack(masks)

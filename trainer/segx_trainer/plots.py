@@ -72,14 +72,15 @@ def draw_curves(
 
 def draw_preview(path: Path, network: SegmentationNet, pictures: Pictures, device: torch.device) -> None:
     """A sheet of rows: picture, truth, prediction, for a few evenly spaced validation pictures."""
-    picks = np.linspace(0, len(pictures) - 1, min(_PREVIEW_ROWS, len(pictures))).round().astype(int)
+    whole = [index for index in range(len(pictures)) if index not in pictures.broken]
+    picks = np.linspace(0, len(whole) - 1, min(_PREVIEW_ROWS, len(whole))).round().astype(int)
     data = pictures.data
     reader, thresholds = meaning(data.task), usual_thresholds(data.task, network.num_classes)
     was_training = network.training
     network.eval()
     rows = []
     for index in picks:
-        image, mask = pictures[int(index)]
+        image, mask = pictures[whole[index]]
         with torch.inference_mode():
             guess = decide(network(image.unsqueeze(0).to(device)), thresholds)[0].cpu().numpy()
         shown = image.permute(1, 2, 0).contiguous().numpy()

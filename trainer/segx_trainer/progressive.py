@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 _STRIDE = 32  # of the encoders: other sizes would be padded, and the padding computed
 
@@ -36,6 +37,10 @@ class Growth:
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Every size the run sees, growing."""
         return tuple(dict.fromkeys(self.at(step) for step in range(self.total))) if self.start < 1 else (self.size,)
+
+    def pixels(self) -> list[int]:
+        """Pixels of one crop, added up over the updates so far: [0] is 0 and [total] all of the run."""
+        return [0, *accumulate(height * width for height, width in map(self.at, range(self.total)))]
 
     def zoom(self, size: tuple[int, int]) -> float:
         """Factor on the zoom of crops of `size`: the mean of both sides' shares, which rounding sets apart."""

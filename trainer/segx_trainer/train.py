@@ -24,22 +24,26 @@ from segx_core.datasets import Dataset, open_dataset
 from segx_core.errors import ConfigError, DataError, ModelError
 from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
-from segx_trainer import checkpoint, plots, starting
+from segx_trainer import checkpoint, compiled, plots, starting
 from segx_trainer.alone import alone_in
 from segx_trainer.balance import build_objective
+from segx_trainer.compiled import Forward
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
 from segx_trainer.describe import describe
+from segx_trainer.deterministic import deterministic
 from segx_trainer.device import choose
-from segx_trainer.diagnosis import diverged
+from segx_trainer.diagnosis import broken_weights, diverged
 from segx_trainer.interrupt import Interrupt
 from segx_trainer.job import Job, plan_job
 from segx_trainer.loading import train_loader
 from segx_trainer.networks import SegmentationNet, build_network
+from segx_trainer.progressive import Growth
 from segx_trainer.runlog import RunLog
 from segx_trainer.schedule import factor
 from segx_trainer.sheet import draw_sheet, write_sheet
 from segx_trainer.state import State, begin, restore, save_best, save_last
 from segx_trainer.teacher import open_teacher
+from segx_trainer.trackers import open_trackers
 from segx_trainer.update import set_rate, update
 from segx_trainer.validate import validate
 from segx_trainer.window import Window
@@ -177,9 +181,19 @@ def _train_network(
     if not resume:
         write_sheet(run / "augment.png", draw_sheet(job.training, config.augment, job.size, config.seed, config.scale))
     pin = arithmetic.device.type == "cuda"
-    with RunLog(run, job.total, state.step) as log, Interrupt() as stop:
+    work = Growth(job.size, job.total, *(config.progressive or ())).pixels()
+    trackers = open_trackers(config.trackers, run, config.model_dump(mode="json"))
+    with (
+        deterministic(config.deterministic),
+        compiled.chosen(config.compile) as forward,
+        RunLog(run, job.total, state.step, work, trackers) as log,
+        Interrupt() as stop,
+    ):
         loader = train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)
-        ending = _fit(job, state, loader, log, stop)
+        ending = _fit(job, state, loader, forward, log, stop)
+    for pictures in (job.training, job.held_out):
+        if pictures.told:
+            console().print(f"{pictures.label}: {len(pictures.told)} of {len(pictures)} samples could not be read")
     return TrainResult(
         run=run,
         miou=state.best if state.best >= 0 else float("nan"),
@@ -191,8 +205,8 @@ def _train_network(
     )
 
 
-def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -> Ending:
-    config, plan, total, arithmetic = job.config, job.plan, job.total, job.arithmetic
+def _fit(job: Job, state: State, loader: Loader, forward: Forward, log: RunLog, stop: Interrupt) -> Ending:
+    config, plan, total, arithmetic, parts = job.config, job.plan, job.total, job.arithmetic, job.plan.accumulate
     state.network.train()
     window = Window()
     if ended := _reached(config, state):  # a resumed run that was over already
@@ -201,18 +215,23 @@ def _fit(job: Job, state: State, loader: Loader, log: RunLog, stop: Interrupt) -
         rate = config.lr * factor(state.step, total, round(config.warmup * total), config.schedule)
         set_rate(state.optimizer, rate)
 
-        parts = plan.accumulate
-        taken = update(state, job.objective, arithmetic, images, targets, parts, config.clip, total, job.teacher)
-        window.add(len(images), taken.loss, taken.terms)
+        clip, teacher = config.clip, job.teacher
+        taken = update(state, job.objective, arithmetic, images, targets, parts, clip, total, teacher, forward)
+        if taken.broken:
+            raise diverged(taken.broken, state.step + 1, rate, job.run)
+        window.add(len(images), taken)
 
         last = state.step == total
         epoch_ends = state.step % plan.steps_per_epoch == 0
         saving = last or epoch_ends or stop.requested or state.step % config.save_every == 0
         if saving or state.step % _LOG_EVERY == 0:  # before saving, so that a broken state is never written
+            if found := window.broken():
+                raise diverged(found[1], state.step - found[0], rate, job.run)
+            if saving and (what := broken_weights(state.network)):
+                raise diverged(what, state.step, rate, job.run)
             mean, terms, speed = window.read()
-            if not np.isfinite(mean):
-                raise diverged(mean, terms, state.step, rate, job.run)
             log.train(state.step, mean, terms, rate, speed, state.skipped)
+            log.unreadable(state.step, job.training)
 
         epoch = state.step / plan.steps_per_epoch
         if last or (epoch_ends and round(epoch) % config.validate_every == 0):
@@ -240,6 +259,7 @@ def _reached(config: TrainConfig, state: State) -> Ending | None:
 def _check(job: Job, state: State, log: RunLog, epoch: float) -> bool:
     """Validate, log, and say whether this is the best so far."""
     matrix = validate(state.deployed, job.held_out, job.arithmetic.device, job.plan.batch_size)
+    log.unreadable(state.step, job.held_out)
     score = miou(matrix)
     if np.isnan(score):
         raise DataError("labelled pixels in the split 'val'", "only ignored ones", "Check its masks.")

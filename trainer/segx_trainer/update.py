@@ -6,7 +6,7 @@ besides the weights (their average, the last gradient, the scale of float16) cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from segx_core.errors import ModelError
 from segx_trainer import losses
 from segx_trainer.auxiliary import AuxHead
+from segx_trainer.compiled import Forward, plain
 from segx_trainer.device import Arithmetic
+from segx_trainer.diagnosis import first_broken
 from segx_trainer.networks import SegmentationNet
 from segx_trainer.state import State
 
@@ -29,6 +31,12 @@ class Taken:
     """Scalar, detached: the mean over its batches of the loss without momentum terms."""
     terms: dict[str, Tensor]
     """Unweighted value of every term, momentum included, by its name in the log."""
+    logits: Tensor
+    """Scalar: the sum of all logits, finite only where all of them are."""
+    norm: Tensor
+    """Scalar: the norm of the gradient before clipping; 0 where it is scaled for float16, which may overflow."""
+    broken: str | None = None
+    """What was not finite, in words, where that was looked at; the weights are then as before."""
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -47,11 +55,15 @@ def update(
     clip: float = 0.0,
     total: int | None = None,
     teacher: nn.Module | None = None,
+    forward: Forward = plain,
 ) -> Taken:
     """One step of the optimizer, down the mean gradient of `parts` batches; `state.step` grows by 1.
 
     One batch after the other is brought to the device, so memory is that of one. A step whose gradients overflowed
     float16 leaves weights, average and velocity as they were and is counted in `state.skipped`.
+
+    On the CPU a loss or gradient that is not finite is seen before the weights are touched. A GPU would have to be
+    waited for; there the loop looks at the numbers of several updates together, before anything is written.
 
     Args:
         objective: the loss; momentum terms are added once, after the clip, so that clipping bounds what is new in a
@@ -61,6 +73,7 @@ def update(
         clip: largest norm of the gradient; 0 is no clipping.
         total: updates of the whole run, for terms that grow along it.
         teacher: as for `compute_loss`.
+        forward: how the network is run.
 
     Raises:
         ModelError: the gradients of 32 updates in a row overflowed, at ever smaller scales.
@@ -68,9 +81,10 @@ def update(
     optimizer, scaler, parameters = state.optimizer, state.scaler, state.parameters()
     optimizer.zero_grad(set_to_none=True)
     seen: list[Tensor] = []
+    sums: list[Tensor] = []
     terms: dict[str, list[Tensor]] = {}
     for image, target in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        loss = compute_loss(
+        loss, logits = _batch_loss(
             state.network,
             objective,
             arithmetic,
@@ -81,22 +95,40 @@ def update(
             average=None if state.average is None else state.average.network,
             auxiliary=state.auxiliary,
             progress=None if total is None else state.step / total,
+            forward=forward,
         )
         torch.autograd.backward(scaler.scale(loss / parts))
         seen.append(loss.detach())
+        sums.append(logits.detach().sum(dtype=torch.float32))
         for name, value in objective.values.items():
             terms.setdefault(name, []).append(value)
     if clip > 0 or state.velocity is not None:
         scaler.unscale_(optimizer)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
     if clip > 0:
-        torch.nn.utils.clip_grad_norm_(parameters, clip)
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    taken = Taken(
+        loss=torch.stack(seen).mean(),
+        terms={name: torch.stack(values).mean() for name, values in terms.items()},
+        logits=torch.stack(sums).sum(),
+        norm=torch.zeros_like(norm) if arithmetic.scaled else norm,
+    )
+    if arithmetic.device.type == "cpu" and (what := broken(taken)):
+        return replace(taken, broken=what)
     if state.velocity is not None:
         inertia = objective.of_update(losses.Context(velocity=state.velocity.pairs))
         if inertia is not None:
             torch.autograd.backward(inertia)
-            terms |= {name: [value] for name, value in objective.values.items()}
+            taken.terms.update(objective.values)
     _step(state)
-    return Taken(torch.stack(seen).mean(), {name: torch.stack(values).mean() for name, values in terms.items()})
+    return taken
+
+
+def broken(taken: Taken) -> str | None:
+    """What of an update was not finite first, in words; None where all was. Waits for the device."""
+    terms = {name: float(value) for name, value in taken.terms.items()}
+    return first_broken(float(taken.loss), terms, float(taken.logits), float(taken.norm))
 
 
 def _step(state: State) -> None:
@@ -150,13 +182,28 @@ def compute_loss(
         auxiliary: a head for the encoder of `network`.
         progress: share of the run that is done.
     """
+    return _batch_loss(
+        network, objective, arithmetic, images, targets, step, teacher, average, auxiliary, progress, plain
+    )[0]
+
+
+def _batch_loss(
+    network: SegmentationNet,
+    objective: losses.CombinedLoss,
+    arithmetic: Arithmetic,
+    images: Tensor,
+    targets: Tensor,
+    step: int,
+    teacher: nn.Module | None,
+    average: nn.Module | None,
+    auxiliary: AuxHead | None,
+    progress: float | None,
+    forward: Forward,
+) -> tuple[Tensor, Tensor]:
+    """As `compute_loss`, and the logits (B, K, h, w)."""
     device, half = arithmetic.device, arithmetic.half
     with torch.autocast(device.type, dtype=half, enabled=half is not None):
-        early = None
-        if auxiliary is None:
-            logits: Tensor = network(images)
-        else:
-            logits, early = auxiliary.both(network, images)
+        logits, early = forward(network, auxiliary, images)
         context = losses.Context(
             network=network,
             teacher_logits=_answer(teacher, images) if "teacher_logits" in objective.needs else None,
@@ -165,7 +212,7 @@ def compute_loss(
             step=step,
             progress=progress,
         )
-        return objective.of_batch(logits, targets, context)
+        return objective.of_batch(logits, targets, context), logits
 
 
 def _answer(network: nn.Module | None, images: Tensor) -> Tensor | None:

@@ -6,29 +6,40 @@ import time
 
 import torch
 
+from segx_trainer.update import Taken, broken
+
 
 class Window:
     """Add every step, read at every record."""
 
     def __init__(self) -> None:
-        self.loss: list[torch.Tensor] = []
-        self.terms: dict[str, list[torch.Tensor]] = {}
+        self.taken: list[Taken] = []
         self.pictures = 0
         self.since = time.monotonic()
 
-    def add(self, pictures: int, loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
-        """One step: pictures in its batch, its detached loss and the value of each term."""
+    def add(self, pictures: int, taken: Taken) -> None:
+        """One step, with the pictures in its batch."""
         self.pictures += pictures
-        self.loss.append(loss)
-        for name, value in terms.items():
-            self.terms.setdefault(name, []).append(value)
+        self.taken.append(taken)
+
+    def broken(self) -> tuple[int, str] | None:
+        """Which of these steps was not finite first, counted back from the last (0), and what of it, in words."""
+        sums = [sum(one.terms.values(), one.loss + one.logits + one.norm) for one in self.taken]
+        if bool(torch.isfinite(torch.stack(sums)).all()):  # the usual case: one read
+            return None
+        found = ((len(sums) - 1 - place, broken(one)) for place, one in enumerate(self.taken))
+        return next(((back, what) for back, what in found if what), None)
 
     def read(self) -> tuple[float, dict[str, float], float]:
         """Mean loss, mean of each term, pictures per second; then start anew."""
-        mean = float(torch.stack(self.loss).mean())
-        terms = {name: float(torch.stack(values).mean()) for name, values in self.terms.items()}
+        mean = float(torch.stack([one.loss for one in self.taken]).mean())
+        names = dict.fromkeys(name for one in self.taken for name in one.terms)
+        terms = {
+            name: float(torch.stack([one.terms[name] for one in self.taken if name in one.terms]).mean())
+            for name in names
+        }
         speed = self.pictures / max(1e-9, time.monotonic() - self.since)
-        self.loss, self.terms = [], {}
+        self.taken = []
         self.restart()
         return mean, terms, speed
 
