@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,8 +174,8 @@ def _train_network(
         f"validate, {job.total} steps on {arithmetic.device.type}"
     )
     pin = arithmetic.device.type == "cuda"
-    with RunLog(run, job.total, state.step) as log, Interrupt() as stop:
-        loader = train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)
+    batches = train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)
+    with RunLog(run, job.total, state.step) as log, Interrupt() as stop, closing(batches) as loader:
         ending = _fit(job, state, loader, log, stop)
     return TrainResult(
         run=run,
