@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,13 @@ def test_a_picture_that_breaks_on_the_way_is_named(
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(PictureError, match=r"05\.png"):
         list(train_loader(pictures, make_config(workers=workers), (32, 64), Plan(12, 4, 0), 0, 3, pin=False))
+
+
+def test_leaving_a_loader_early_leaves_no_thread(tiny_data: Path, make_config: Any) -> None:
+    data = open_dataset(tiny_data)
+    pictures = Pictures(data, data.split("train"), "auto", "train")
+    batches = train_loader(pictures, make_config(workers=0), (32, 64), Plan(12, 4, 0), 0, 300, pin=False)
+    image, _ = next(batches)
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "segx-ahead"]

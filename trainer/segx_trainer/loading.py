@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from segx_core.datasets import Dataset, Sample
 from segx_core.errors import SegxError
 from segx_core.progress import console, track
 from segx_trainer import augment
+from segx_trainer.ahead import Ahead
 from segx_trainer.config import TrainConfig
 from segx_trainer.progressive import Growth
 from segx_trainer.standins import StandIns, lenient, none_left
@@ -37,6 +38,7 @@ VALIDATION_PIXELS = 1 << 22
 nothing else would here."""
 
 _AHEAD = 8  # pictures decoded ahead while a cache is filled
+_BATCHES_AHEAD = 2  # ready for the loop where a thread loads them
 
 
 class Visit(NamedTuple):
@@ -210,8 +212,10 @@ class Visits(TorchDataset[Item]):
 
 def train_loader(
     pictures: Pictures, config: TrainConfig, size: tuple[int, int], plan: Plan, first: int, last: int, pin: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Pictures ((B, 3, h, w) uint8, (B, h, w) int64) of the updates first <= step < last; B is `plan.per_step`.
+
+    Close it where it is left early: it may have a thread that loads.
 
     `last` is also what `config.progressive` counts its shares of.
 
@@ -237,7 +241,8 @@ def train_loader(
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_the_loop,
     )
-    for batch in loader:
+    # Without worker processes a thread takes their place: what it makes is the same.
+    for batch in Ahead(lambda: iter(loader), _BATCHES_AHEAD) if workers == 0 else loader:
         if isinstance(batch, SegxError):
             raise batch
         images, masks, found = batch
@@ -246,7 +251,7 @@ def train_loader(
 
 
 def _together(items: list[Item]) -> Item:
-    """Stacks a batch; an error takes the place of its whole batch."""
+    """Stacks a batch, colours last in memory; an error takes the place of its whole batch."""
     images, masks = [], []
     found: dict[int, SegxError] = {}
     for item in items:
@@ -255,7 +260,9 @@ def _together(items: list[Item]) -> Item:
         images.append(item[0])
         masks.append(item[1])
         found |= item[2]
-    return torch.stack(images), torch.stack(masks), found
+    # As the network wants it: stacking (3, h, w) would copy every picture apart into planes, and the loop back again.
+    pictures = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return pictures, torch.stack(masks), found
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:
@@ -265,7 +272,7 @@ def _leave_signals_to_the_loop(worker: int) -> None:
 
 
 def default_workers() -> int:
-    """One process per two cores, at most 8; none on two cores or fewer, which the network itself needs."""
+    """One process per two cores, at most 8; on two cores or fewer, which the network itself needs, a thread."""
     cores = os.cpu_count() or 1
     return 0 if cores <= 2 else min(8, cores // 2)
 

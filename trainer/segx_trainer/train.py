@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -188,8 +189,8 @@ def _train_network(
         compiled.chosen(config.compile) as forward,
         RunLog(run, job.total, state.step, work, trackers) as log,
         Interrupt() as stop,
+        closing(train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)) as loader,
     ):
-        loader = train_loader(job.training, config, job.size, job.plan, state.step, job.total, pin)
         ending = _fit(job, state, loader, forward, log, stop)
     for pictures in (job.training, job.held_out):
         if pictures.told:
