@@ -43,7 +43,7 @@ class Growth:
 
     def zoom(self, size: tuple[int, int]) -> float:
         """Factor on the zoom of crops of `size`: the mean of both sides' shares, which rounding sets apart."""
-        return ((size[0] / self.size[0]) * (size[1] / self.size[1])) ** 0.5
+        return float(((size[0] / self.size[0]) * (size[1] / self.size[1])) ** 0.5)
 
     def _side(self, axis: int, share: float) -> int:
         full = self.size[axis]
