@@ -97,7 +97,7 @@ class TrainConfig(BaseModel):
     deterministic: bool = False
     """Only operations that give the same bits every time, on a GPU too and at its cost; the CPU's always do."""
     compile: bool = False
-    """Compile the network for training with torch.compile: slow to start, faster afterwards, other rounding."""
+    """Compile the network for training with torch.compile: minutes at the start, and other rounding."""
     trackers: tuple[Name, ...] = ()
     """Services that get the run's numbers besides TensorBoard: wandb, mlflow, trackio."""
     validate_every: int = Field(default=1, ge=1)
