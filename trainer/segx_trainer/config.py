@@ -156,7 +156,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("a readable YAML config", f"{path}: {error}") from None
+        raise ConfigError("a readable YAML config", f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError("a YAML mapping of config keys", f"{path} holding {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
