@@ -32,7 +32,7 @@ from segx_export.prune_settings import PruneReport, PruneSettings
 from segx_export.prune_time import time_both
 from segx_trainer import checkpoint, losses
 from segx_trainer.alone import alone_in
-from segx_trainer.balance import build_objective, build_plan
+from segx_trainer.balance import build_objective, build_plan, inherit
 from segx_trainer.checkpoint import LoadedRun, load_run
 from segx_trainer.config import TrainConfig, build_config
 from segx_trainer.device import Arithmetic, choose
@@ -107,6 +107,7 @@ def _prune(run: Path, folder: Path, loaded: LoadedRun, settings: PruneSettings) 
     if "found" in notes:
         _say(f"{folder} is pruned already; remove it to prune anew")
         return _report(folder, notes)
+    inherit(run, folder)
     work = prepare(folder, loaded, settings)
     if "before" not in notes:
         notes["before"] = _measure(work, loaded)
@@ -251,7 +252,7 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
         scores = batch_norm_scale(network, groups)
     else:
         plain = work.config.model_copy(update={"loss": work.config.loss.removesuffix(_DISTILLATION)})
-        whole = build_objective(plain, work.folder, work.data, resume=False)
+        whole = build_objective(plain, work.folder, work.data, settled=True)
         objective = whole.without_course().to(work.arithmetic.device)
         precise = Arithmetic(work.arithmetic.device, None)  # small gradients count here, and are not scaled
         count = max(1, _SCORED_PICTURES // work.config.batch_size)
@@ -269,7 +270,7 @@ def _cut(work: Work, network: SegmentationNet, macs: int, batches: Iterator[Batc
 def _train_shortly(work: Work, network: SegmentationNet, config: TrainConfig, label: str) -> None:
     """A few steps at the full rate, so that the next cut sees weights that have settled."""
     arithmetic = work.arithmetic
-    whole = build_objective(config, work.folder, work.data, resume=False)
+    whole = build_objective(config, work.folder, work.data, settled=True)
     objective = whole.without_course().to(arithmetic.device)
     optimizer = build_optimizer(network, config, fused=True)
     scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.scaled)

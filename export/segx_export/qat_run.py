@@ -21,7 +21,7 @@ from segx_core.progress import console, track
 from segx_export.qat import quantization_simulated
 from segx_trainer import losses
 from segx_trainer.alone import alone_in
-from segx_trainer.balance import build_objective, build_plan
+from segx_trainer.balance import build_objective, build_plan, inherit
 from segx_trainer.checkpoint import load_run
 from segx_trainer.config import build_config, to_yaml
 from segx_trainer.describe import describe
@@ -95,11 +95,12 @@ def qat_run(run: Path, steps: int, data: str | None = None, split: str = "val") 
     torch.manual_seed(config.seed)
     teacher = copy.deepcopy(loaded.network).to(arithmetic.device).eval()
     network = copy.deepcopy(teacher)  # stays in eval mode: BatchNorm is the fixed factor it will be in the file
-    objective = build_objective(config, run / FOLDER, dataset, resume=False).without_course().to(arithmetic.device)
-    plan = build_plan(config, dataset, Plan(len(pictures), config.batch_size, config.seed))
-    size = config.size or crop_size(pictures)
     folder = run / FOLDER
     atomic.make_folder(folder)
+    inherit(run, folder)
+    objective = build_objective(config, folder, dataset, settled=True).without_course().to(arithmetic.device)
+    plan = build_plan(config, dataset, Plan(len(pictures), config.batch_size, config.seed))
+    size = config.size or crop_size(pictures)
     before = miou(validate(teacher, held_out, arithmetic.device, config.batch_size))
     if np.isnan(before):
         raise DataError(f"labelled pixels in the split '{split}'", "only ignored ones", "Check its masks.")

@@ -28,7 +28,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_without_keeps_no_file(tmp_path: Path, make_config: Any) -> None:
     config = make_config()
     data = open_dataset(config.data)
-    assert balance.settle(config, tmp_path, data, resume=False) == balance.Balance()
+    assert balance.settle(config, tmp_path, data, settled=False) == balance.Balance()
     assert not (tmp_path / balance.FILE).exists()
     plain = Plan(12, 4, 0)
     assert balance.build_plan(config, data, plain) is plain
@@ -40,13 +40,13 @@ def test_a_run_without_keeps_no_file(tmp_path: Path, make_config: Any) -> None:
 def test_weights_reach_the_loss_and_the_run(tmp_path: Path, make_config: Any, capsys: Any) -> None:
     config = make_config(class_weights="inverse", loss="ce + dice")
     data = open_dataset(config.data)
-    objective = balance.build_objective(config, tmp_path, data, resume=False)
+    objective = balance.build_objective(config, tmp_path, data, settled=False)
     expected = by_rule("inverse", scan(data, "train"))
     for term in objective.terms:
         np.testing.assert_allclose(term.class_weights, expected, rtol=1e-6)
     named = json.loads((tmp_path / balance.FILE).read_text())
     assert list(named["weights"].values()) == expected.tolist()
-    again = balance.build_objective(config, tmp_path, data, resume=True)
+    again = balance.build_objective(config, tmp_path, data, settled=True)
     assert all(torch.equal(a.class_weights, b.class_weights) for a, b in zip(objective.terms, again.terms, strict=True))
 
 
@@ -55,12 +55,12 @@ def test_a_resumed_run_keeps_the_weights_of_a_file_that_changed(tmp_path: Path, 
     path.write_text("class_2: 5\n")
     config = make_config(class_weights=str(path))
     data = open_dataset(config.data)
-    assert balance.settle(config, tmp_path, data, resume=False).weights == (1.0, 1.0, 5.0)
+    assert balance.settle(config, tmp_path, data, settled=False).weights == (1.0, 1.0, 5.0)
     path.unlink()
-    assert balance.settle(config, tmp_path, data, resume=True).weights == (1.0, 1.0, 5.0)
+    assert balance.settle(config, tmp_path, data, settled=True).weights == (1.0, 1.0, 5.0)
     (tmp_path / balance.FILE).write_text("{}")
     with pytest.raises(ModelError, match=r"class_weights\.json"):
-        balance.settle(config, tmp_path, data, resume=True)
+        balance.settle(config, tmp_path, data, settled=True)
 
 
 def test_the_prior_is_a_distribution_without_zeros(make_config: Any) -> None:
@@ -76,10 +76,10 @@ def test_the_prior_is_a_distribution_without_zeros(make_config: Any) -> None:
 
 def test_multilabel_weights_have_a_mean_of_one(tmp_path: Path, make_config: Any, draw_overlapping: Any) -> None:
     config = make_config(data=str(draw_overlapping(tmp_path / "data", 6)), loss="bce + dice", class_weights="effective")
-    weights = balance.settle(config, tmp_path, open_dataset(config.data), resume=False).weights
+    weights = balance.settle(config, tmp_path, open_dataset(config.data), settled=False).weights
     assert weights is not None
     assert np.mean(weights) == pytest.approx(1)
-    objective = balance.build_objective(config, tmp_path, open_dataset(config.data), resume=True)
+    objective = balance.build_objective(config, tmp_path, open_dataset(config.data), settled=True)
     assert all(term.class_weights is not None for term in objective.terms)
 
 
@@ -101,3 +101,16 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, make_config: Any) -> Non
         train(make_config(class_weights="invers"), tmp_path / "run")
     with pytest.raises(ConfigError, match="sampler"):
         make_config(sampler="rarest")
+
+
+def test_a_pruned_run_weighs_classes_as_the_one_it_came_from(tiny_data: Path, tmp_path: Path, make_config: Any) -> None:
+    weights = tmp_path / "weights.yaml"
+    weights.write_text("class_2: 5\n")
+    config, data = make_config(class_weights=str(weights)), open_dataset(tiny_data)
+    first = balance.settle(config, tmp_path, data, settled=False)
+    weights.unlink()
+    (tmp_path / "pruned").mkdir()
+    balance.inherit(tmp_path, tmp_path / "pruned")
+    assert balance.settle(config, tmp_path / "pruned", data, settled=True) == first
+    balance.inherit(tmp_path / "pruned", tmp_path / "pruned" / "..")  # over its own: nothing changes
+    assert balance.settle(config, tmp_path, data, settled=True) == first

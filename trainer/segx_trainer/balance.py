@@ -43,13 +43,21 @@ class Balance:
     """Share of the labelled pixels, above 0 and adding up to 1."""
 
 
-def build_objective(config: TrainConfig, run: Path, data: Dataset, resume: bool) -> losses.CombinedLoss:
-    """The run's loss, with its class weights, which are told on the console and kept in the run.
+def inherit(source: Path, run: Path) -> None:
+    """Give a run that trains the network of another one further, pruned or for int8, the weights of that one's loss."""
+    if (source / FILE).is_file():
+        atomic.write_text(run / FILE, (source / FILE).read_text(encoding="utf-8"))
+
+
+def build_objective(config: TrainConfig, run: Path, data: Dataset, settled: bool) -> losses.CombinedLoss:
+    """The run's loss, with its class weights, which are told on the console when they are made, and kept in the run.
+
+    `settled` says that the run holds them already: it is resumed, or inherited them.
 
     Raises:
         SegxError: weights or masks that cannot be read, a loss that cannot be built.
     """
-    balance = settle(config, run, data, resume)
+    balance = settle(config, run, data, settled)
     return losses.build(
         config.loss,
         len(data.classes),
@@ -60,13 +68,13 @@ def build_objective(config: TrainConfig, run: Path, data: Dataset, resume: bool)
     )
 
 
-def settle(config: TrainConfig, run: Path, data: Dataset, resume: bool) -> Balance:
-    """The weights and prior of a run: those that stand in it on resume, else made now and written there."""
+def settle(config: TrainConfig, run: Path, data: Dataset, settled: bool) -> Balance:
+    """The weights and prior of a run: those that stand in it if `settled`, else made now and written there."""
     wants_prior = bool(_NEED_PRIOR & {term.name for term in parse(config.loss)})
     if config.class_weights == "none" and not wants_prior:
         return Balance()
     path = run / FILE
-    if resume:
+    if settled:
         return _read(path, data.classes)
     counted = _scan(config, data) if config.class_weights in RULES or wants_prior else None
     weights = prior = None

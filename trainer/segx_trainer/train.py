@@ -27,6 +27,7 @@ from segx_core.progress import console
 from segx_core.scores import pixel_accuracy
 from segx_trainer import checkpoint, compiled, plots, starting
 from segx_trainer.alone import alone_in
+from segx_trainer.balance import FILE as CLASS_WEIGHTS
 from segx_trainer.balance import build_objective
 from segx_trainer.compiled import Forward
 from segx_trainer.config import RUNTIME_KEYS, TrainConfig, build_config, read_yaml, to_yaml
@@ -97,7 +98,7 @@ def fine_tune(
 
     Args:
         config: how to train; what it says of the network itself must be true of `network`, widths aside.
-        run: as for `train`. The caller holds the folder with `alone_in`.
+        run: as for `train`. The caller holds the folder with `alone_in`; class weights that lie in it are taken.
         network: trained in place.
         teacher: its logits stand in the loss's context; its classes must be the network's.
         resume: continue from last.pt; `network` then only lends its shape.
@@ -108,7 +109,8 @@ def fine_tune(
     """
     _check_folder(run, resume)
     _seed(config)
-    return _train_network(config, run, open_dataset(config.data), network, teacher, resume)
+    settled = resume or (run / CLASS_WEIGHTS).is_file()
+    return _train_network(config, run, open_dataset(config.data), network, teacher, resume, settled)
 
 
 def resumed_config(run: Path, overrides: dict[str, Any]) -> TrainConfig:
@@ -137,7 +139,7 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> TrainResult:
     network = build_network(config, len(data.classes))
     if not resume:
         starting.fill(network, config, data)
-    return _train_network(config, run, data, network, open_teacher(config, data), resume)
+    return _train_network(config, run, data, network, open_teacher(config, data), resume, settled=resume)
 
 
 def _seed(config: TrainConfig) -> None:
@@ -158,12 +160,13 @@ def _train_network(
     network: SegmentationNet,
     teacher: nn.Module | None,
     resume: bool,
+    settled: bool,
 ) -> TrainResult:
     began = time.monotonic()
     arithmetic = choose(config.device, config.amp)
     for note in data.notes:
         console().print(f"data: {note}")
-    objective = build_objective(config, run, data, resume).to(arithmetic.device)
+    objective = build_objective(config, run, data, settled).to(arithmetic.device)
     if teacher is None and "teacher_logits" in objective.needs:
         raise ConfigError("a teacher for the kd and cwd terms of the loss", "none", f"The loss is '{config.loss}'.")
     network = network.to(arithmetic.device).to(memory_format=torch.channels_last)
