@@ -46,11 +46,11 @@ def run_check(source: str, document: Path | None) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not checked.usable:
         errors = [one for one in checked.findings if one.level == "error"]
-        raise DataError(
-            "data that can be trained on",
-            f"{len(errors)} errors, the first: {errors[0].message}",
-            "The others stand above.",
-        )
+        first = errors[0].message
+        if len(errors) == 1:
+            raise DataError("data that can be trained on", f"1 error: {first}")
+        others = "The others stand above."
+        raise DataError("data that can be trained on", f"{len(errors)} errors, the first: {first}", others)
 
 
 def to_json(checked: Checked) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from segx_core import atomic
 from segx_core.machine import describe
 
 RESULT = Path(__file__).with_name("speed.json")
-NETWORKS = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "FPN, EfficientNet-Lite0": {"model": "fpn", "encoder": "efficientnet_lite0", "decoder_channels": 128},
     "U-Net, ResNet18": {"model": "unet", "encoder": "resnet18"},
 }

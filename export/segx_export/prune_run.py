@@ -169,11 +169,12 @@ def prepare(folder: Path, loaded: LoadedRun, settings: PruneSettings) -> Work:
             f"the run's classes: {', '.join(loaded.card.classes)}", ", ".join(data.classes), "Use other --data."
         )
     pictures = Pictures(data, data.split("train"), config.cache, "train")
-    per_epoch = Plan(len(pictures), config.batch_size, config.seed).steps_per_epoch
+    plan = Plan(len(pictures), config.batch_size, config.seed, config.accumulate)
+    per_epoch = plan.samples // plan.batch_size  # batches, of which one of the last training's steps takes several
     taken = loaded.card.training.epochs if loaded.card.training else 0.0
     steps = (settings.epochs or max(_LEAST_EPOCHS, round(_SHARE_OF_EPOCHS * taken))) * per_epoch
     between = max(1, round(_SHARE_BETWEEN * steps))
-    last = max(1, steps - between * (settings.rounds - 1))
+    last = max(1, (steps - between * (settings.rounds - 1)) // plan.accumulate)
     distilled = settings.distill and "teacher_logits" not in losses.needs(config.loss)
     fine = build_config(
         {
@@ -182,7 +183,7 @@ def prepare(folder: Path, loaded: LoadedRun, settings: PruneSettings) -> Work:
             "loss": config.loss + (_DISTILLATION if distilled else ""),
             "lr": config.lr * settings.lr_factor,
             "steps": last,
-            "validate_every": max(1, round(last / per_epoch / 3)),
+            "validate_every": max(1, round(last / plan.steps_per_epoch / 3)),
             "size": config.size or crop_size(pictures),
         }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -120,6 +121,17 @@ def test_a_tenth_of_the_steps_follows_each_cut_but_the_last(trained, tmp_path):
     assert (work.between, work.config.steps) == (6, 60 - 2 * 6)
     shortest = prepare(tmp_path, load_run(trained), PruneSettings(0.3, epochs=1, rounds=9))
     assert (shortest.between, shortest.config.steps) == (1, 1)
+
+
+def test_epochs_stay_epochs_where_a_step_takes_several_batches(trained, tmp_path):
+    loaded = load_run(trained)
+    gathering = replace(loaded, config=loaded.config.model_copy(update={"accumulate": 2}))
+    work = prepare(tmp_path, gathering, PruneSettings(0.3, epochs=10, rounds=3))
+    assert (work.between, work.config.steps) == (6, (60 - 2 * 6) // 2)
+    assert (
+        work.config.validate_every
+        == prepare(tmp_path, loaded, PruneSettings(0.3, epochs=10, rounds=3)).config.validate_every
+    )
 
 
 def test_a_pruned_run_is_not_resumed_as_a_training(pruned):

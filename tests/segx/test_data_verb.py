@@ -37,6 +37,10 @@ def test_bad_data(kit: SimpleNamespace, tmp_path: Path) -> None:
     found = json.loads(numbers.read_text())
     assert not found["usable"]
     assert {Path(one["files"][0]).stem for one in found["findings"] if one["level"] == "error"} == {"p01", "p04"}
+    (root / "images" / "p04.png").write_bytes((root / "images" / "p05.png").read_bytes())
+    message = kit.call("data", "check", root).refused()
+    assert "1 error: A picture cannot be read" in message
+    assert "others" not in message
 
 
 def test_what_cannot_be_opened(kit: SimpleNamespace, tmp_path: Path) -> None:

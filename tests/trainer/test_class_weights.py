@@ -93,9 +93,10 @@ def test_a_file_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
     ("text", "said"),
     [
         ("poles: 4", "'poles'. Did you mean 'pole'"),
-        ("pole: 0", "a number above 0 for 'pole'"),
-        ("pole: .inf", "a number above 0 for 'pole'"),
-        ("pole: yes", "a number above 0 for 'pole'"),
+        ("pole: 0", "a number above 0, of float32's range, for 'pole'"),
+        ("pole: 1.0e+39", "a number above 0, of float32's range, for 'pole'"),
+        ("pole: .inf", "a number above 0, of float32's range, for 'pole'"),
+        ("pole: yes", "a number above 0, of float32's range, for 'pole'"),
         ("pole: much", "'much'"),
         ("[1, 2, 3]", "list"),
         ("{", "readable YAML"),

@@ -91,6 +91,13 @@ def test_a_run_started_from_another_says_so(source: Path, tiny_data: Path, tmp_p
     torch.testing.assert_close(weight, old, rtol=0, atol=1e-6)
 
 
+def test_weights_from_two_places_are_refused(source: Path, tiny_data: Path) -> None:
+    data = open_dataset(tiny_data)
+    assert starting.settle(_config(tiny_data, init=str(source)), data).encoder_weights == "none"  # as the run's own
+    with pytest.raises(ConfigError, match=r"those of its run \(none\).*'imagenet'"):
+        starting.settle(_config(tiny_data, init=str(source), encoder_weights="imagenet"), data)
+
+
 def test_no_run_to_start_from(tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="run folder"):
         train(_config(tiny_data, init=str(tmp_path / "none")), tmp_path / "run")

@@ -217,6 +217,13 @@ def test_a_batch_too_small_for_batch_statistics_is_refused_before_the_work(
         train(make_config(model=model, batch_size=1, size=(32, 32)), tmp_path / "run")
 
 
+def test_a_batch_too_small_for_the_first_of_growing_crops_is_refused_before_the_work(
+    tmp_path: Path, make_config: Any
+) -> None:
+    with pytest.raises(ConfigError, match="at least 2 pictures a batch for fpn in crops of 32x32"):
+        train(make_config(batch_size=1, size=(64, 64), progressive=(0.5, 0.7)), tmp_path / "run")
+
+
 def test_a_val_split_without_labels_is_told(tiny_data: Path, tmp_path: Path, make_config: Any) -> None:
     folder = tmp_path / "data"
     shutil.copytree(tiny_data, folder)

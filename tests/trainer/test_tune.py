@@ -77,6 +77,14 @@ def test_the_best_value_is_found_and_written(wanted: Any) -> None:
     assert (what.folder / "tuning.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_refused_search_leaves_nothing_that_binds_the_next_one(wanted: Any) -> None:
+    what = wanted(base={"model": "fpn", "weight_decay": "much"})
+    what.folder.mkdir()
+    with pytest.raises(ConfigError, match="weight_decay"):
+        open_study(what)
+    assert open_study(wanted()).user_attrs["settings"]["base"] == {"model": "fpn"}
+
+
 def test_poor_trials_are_stopped_and_do_not_win(wanted: Any) -> None:
     space, base = {"lr": Range(0.001, 0.4)}, {"lr": 0.2}
     what = wanted(space=space, base=base)

@@ -23,6 +23,7 @@ RULES = ("inverse", "median", "enet", "effective")
 """Ways to make weights of frequencies."""
 
 _ENET_OFFSET = 1.02
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # losses weigh in float32
 
 
 def by_rule(rule: str, scan: Scan, multilabel: bool = False) -> Weights:
@@ -76,13 +77,15 @@ def from_file(path: Path, classes: Sequence[str]) -> Weights:
     They are taken as they are, not scaled.
 
     Raises:
-        ConfigError: unreadable, not such a mapping, an unknown name, or a weight that is no finite number above 0.
+        ConfigError: unreadable, not such a mapping, an unknown name, or a weight that is no number above 0 within
+            float32's range.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))  # YAML reads JSON, too
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         cure = "Name one of none, inverse, median, enet, effective, or a file."
-        raise ConfigError("a readable YAML or JSON file of class weights", f"{path}: {error}", cure) from None
+        got = f"{path}: {' '.join(str(error).split())}"
+        raise ConfigError("a readable YAML or JSON file of class weights", got, cure) from None
     if not isinstance(content, dict):
         raise ConfigError(f"names of classes with weights in {path}", type(content).__name__, "Write `road: 1.5`.")
     weights = np.ones(len(classes))
@@ -94,6 +97,6 @@ def from_file(path: Path, classes: Sequence[str]) -> Weights:
 
 
 def _number(name: str, value: Any, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError(f"a number above 0 for '{name}' in {path}", repr(value))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST <= value <= _MOST:
+        raise ConfigError(f"a number above 0, of float32's range, for '{name}' in {path}", repr(value))
     return float(value)

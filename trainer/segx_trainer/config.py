@@ -97,7 +97,7 @@ class TrainConfig(BaseModel):
     deterministic: bool = False
     """Only operations that give the same bits every time, on a GPU too and at its cost; the CPU's always do."""
     compile: bool = False
-    """Compile the network for training with torch.compile: slow to start, faster afterwards, other rounding."""
+    """Compile the network for training with torch.compile: minutes at the start, and other rounding."""
     trackers: tuple[Name, ...] = ()
     """Services that get the run's numbers besides TensorBoard: wandb, mlflow, trackio."""
     validate_every: int = Field(default=1, ge=1)
@@ -156,7 +156,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("a readable YAML config", f"{path}: {error}") from None
+        raise ConfigError("a readable YAML config", f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError("a YAML mapping of config keys", f"{path} holding {type(values).__name__}")
     return {str(key): value for key, value in values.items()}

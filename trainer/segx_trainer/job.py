@@ -14,6 +14,7 @@ from segx_trainer.balance import build_plan
 from segx_trainer.config import TrainConfig
 from segx_trainer.device import Arithmetic
 from segx_trainer.loading import Pictures, Plan
+from segx_trainer.progressive import Growth
 
 _DEFAULT_EPOCHS = 50
 _LARGEST_DEFAULT_CROP = 512
@@ -57,10 +58,11 @@ def plan_job(
     total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * plan.steps_per_epoch
     size = config.size or crop_size(training)
     # Batch statistics need two values: where the encoder's last map, or the pooled branch of DeepLab, is one pixel.
-    single = config.model == "deeplabv3plus" or max(size) <= 2**config.encoder_depth
+    first = Growth(size, total, *(config.progressive or ())).at(0)  # the smallest crop
+    single = config.model == "deeplabv3plus" or max(first) <= 2**config.encoder_depth
     if plan.batch_size < 2 and single:
         raise ConfigError(
-            f"at least 2 pictures a batch for {config.model} in crops of {size[0]}x{size[1]}",
+            f"at least 2 pictures a batch for {config.model} in crops of {first[0]}x{first[1]}",
             f"{plan.batch_size}, of {len(training)} to train on",
             "Give more pictures, a larger --batch-size, or with unet and fpn a larger --size.",
         )

@@ -32,8 +32,9 @@ def class_chances(scan: Scan, temperature: float) -> NDArray[np.float64]:
     there = scan.class_pixels > 0
     if not there.any():
         raise ConfigError("labelled pixels in the training split for sampler 'rare'", "none")
-    scaled = (1 - scan.shares) / temperature
-    chances = np.where(there, np.exp(scaled - scaled[there].max()), 0.0)
+    with np.errstate(over="ignore"):  # a temperature near 0 leaves the rarest class alone
+        scaled = (scan.shares[there].min() - scan.shares) / temperature  # at most 0 where there
+    chances = np.where(there, np.exp(np.minimum(scaled, 0.0)), 0.0)
     normal: NDArray[np.float64] = chances / chances.sum()
     return normal
 

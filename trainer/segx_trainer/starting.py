@@ -57,9 +57,22 @@ def settle(config: TrainConfig, data: Dataset) -> TrainConfig:
         )
     if config.init is None:
         changes["encoder_weights"] = weights.resolve_source(config.encoder, config.encoder_weights)
-    elif "encoder_weights" not in config.model_fields_set:
-        changes["encoder_weights"] = load_run(Path(config.init)).config.encoder_weights
+    else:
+        changes["encoder_weights"] = _origin(config, load_run(Path(config.init)).config.encoder_weights)
     return config.model_copy(update=changes)
+
+
+def _origin(config: TrainConfig, theirs: str) -> str:
+    """The encoder weights a run is said to have that starts from a run of `theirs`: these, so that no card is wrong."""
+    named = config.encoder_weights
+    same = theirs in (named, weights.package_of(config.encoder, named))
+    if "encoder_weights" in config.model_fields_set and not same:
+        raise ConfigError(
+            f"no encoder weights beside --init, or those of its run ({theirs})",
+            f"'{named}'",
+            "Leave --encoder-weights out: all weights come from that run.",
+        )
+    return theirs
 
 
 def as_settled(saved: TrainConfig, overrides: dict[str, Any]) -> dict[str, Any]:

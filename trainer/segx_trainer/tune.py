@@ -125,8 +125,9 @@ def open_study(wanted: Search) -> Study:
     }
     known = study.user_attrs.get("settings")
     if known is None:
+        whole = build_config({**wanted.base, "data": wanted.data}).model_dump()  # refuses before anything is kept
         study.set_user_attr("settings", settings)
-        usual = {key: build_config({**wanted.base, "data": wanted.data}).model_dump()[key] for key in wanted.space}
+        usual = {key: whole[key] for key in wanted.space}
         first = {key: value for key, value in usual.items() if wanted.space[key].holds(value)}
         if first:
             study.enqueue_trial(first)
