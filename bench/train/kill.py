@@ -4,7 +4,7 @@
 
 A tiny network on generated pictures, with everything on that changes while a run trains: the average of the weights,
 accumulated gradients, a momentum term, an auxiliary head, strong augmentation. SIGKILL comes at random moments: every
-fifth while the command starts, the others after it has written last.pt, which it does every second step, so that many
+fifth while the command starts, the others after it has written last.pt, which it does every second step, so that some
 hit the writing itself. Compared bit for bit: both checkpoints, with optimizer and generators, and the validations.
 
 Writes kill.json beside this file; the status is 1 where anything differs. On the CPU, where resuming is exact.

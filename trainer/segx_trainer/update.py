@@ -112,7 +112,7 @@ def update(
         loss=torch.stack(seen).mean(),
         terms={name: torch.stack(values).mean() for name, values in terms.items()},
         logits=torch.stack(sums).sum(),
-        norm=torch.zeros_like(norm) if arithmetic.scaled else norm,
+        norm=torch.zeros_like(norm) if scaler.is_enabled() else norm,
     )
     if arithmetic.device.type == "cpu" and (what := broken(taken)):
         return replace(taken, broken=what)
