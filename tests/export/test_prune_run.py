@@ -19,7 +19,7 @@ from segx_trainer import checkpoint
 from segx_trainer.checkpoint import load_run
 from segx_trainer.config import build_config, read_yaml
 from segx_trainer.train import train
-from segx_trainer.update import compute_loss
+from segx_trainer.update import compute_loss, update
 
 SETTINGS = PruneSettings(0.5, epochs=3, rounds=2)
 
@@ -81,7 +81,7 @@ def test_training_further_makes_the_pruning_stale(pruned, copy_of):
 def test_an_interrupted_pruning_ends_as_an_uninterrupted_one(copy_of, pruned, monkeypatch):
     """A real signal in the middle of the short training, and another in the last one; then it runs to its end."""
 
-    def interrupted_at(call, place):
+    def interrupted_at(call, place, function):
         count = 0
 
         def compute(*arguments, **named):
@@ -89,20 +89,22 @@ def test_an_interrupted_pruning_ends_as_an_uninterrupted_one(copy_of, pruned, mo
             count += 1
             if count == call:
                 signal.raise_signal(signal.SIGINT)
-            return compute_loss(*arguments, **named)
+            return function(*arguments, **named)
 
         with monkeypatch.context() as patch:
-            patch.setattr(f"{place}.compute_loss", compute)
+            patch.setattr(f"{place}.{function.__name__}", compute)
             with pytest.raises(KeyboardInterrupt):
                 prune_run(copy_of, SETTINGS)
 
     folder = copy_of / "pruned-050"
     scoring = 64 // 4  # batches that channels are scored on before each cut
-    interrupted_at(scoring + 1, "segx_export.prune_run")
+    interrupted_at(scoring + 1, "segx_export.prune_run", compute_loss)
     assert not (folder / "between.pt").exists()
-    interrupted_at(scoring + 2 + scoring - 1, "segx_export.prune_run")  # while the second cut scores channels
+    interrupted_at(
+        scoring + 2 + scoring - 1, "segx_export.prune_run", compute_loss
+    )  # while the second cut scores channels
     assert checkpoint.read(folder / "between.pt")["round"] == 1
-    interrupted_at(3, "segx_trainer.update")
+    interrupted_at(3, "segx_trainer.train", update)
     assert checkpoint.read(folder / "last.pt")["step"] == 3
     report = prune_run(copy_of, SETTINGS)
     assert (report.macs, report.miou) == (pruned.macs, pruned.miou)

@@ -66,7 +66,10 @@ def build(expression: str, weights: list[float] | None = None) -> losses.Combine
 
 
 def test_every_name_is_covered_here() -> None:
-    assert {expression.partition("[")[0] for expression in NAIVE} == set(losses.names("multilabel"))
+    assert {expression.partition("[")[0] for expression in NAIVE} == set(losses.names("multilabel")) - {
+        "momentum",  # these two look at no answer: the contract of all losses holds them
+        "l1_bn",
+    }
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0.5, 3.0]])

@@ -78,6 +78,6 @@ def test_a_run_goes_to_wandb_and_a_resumed_one_to_the_same(
     assert json.loads((tmp_path / "run" / FILE).read_text())["wandb"] == name
     kept = [path.read_bytes() for path in (tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{name}.wandb")]
     assert len(kept) == 2
-    for number in (b"train/loss", b"val/miou", b"val_iou/disc"):
+    for number in (b"train/loss", b"val/miou", b"val_iou/class_"):
         assert all(number in content for content in kept)
     assert resumed_config(tmp_path / "run", {"trackers": []}).trackers == ()

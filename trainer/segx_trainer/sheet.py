@@ -21,6 +21,7 @@ from segx_core.meaning import meaning
 from segx_core.runner import UInt8
 from segx_trainer import augment
 from segx_trainer.loading import Pictures
+from segx_trainer.standins import StandIns, lenient
 
 _CELL = 240  # pixels of width
 _ACROSS = 2  # samples beside each other
@@ -58,7 +59,8 @@ def draw_sheet(
     """
     chosen = policy if isinstance(policy, augment.Policy) else augment.named(policy)
     data = pictures.data
-    labels = augment.survey(chosen, data, [mask for _, mask in pictures.kept])
+    known = lenient(data) if pictures.skip else data
+    labels = augment.survey(chosen, known, [mask for _, mask in pictures.kept])
     steps = augment.preset(chosen, size, labels, scale)
     reader = meaning(data.task)
 
@@ -69,11 +71,12 @@ def draw_sheet(
 
     blocks = []
     for index in np.linspace(0, len(pictures) - 1, min(samples, len(pictures))).round().astype(int).tolist():
-        image, mask = pictures[index]
-        row = [cell(image, mask, pictures.samples[index].name)]
+        shown, (image, mask) = StandIns(pictures, (seed, 0, index, 0)).find(index)
+        row = [cell(image, mask, pictures.samples[shown].name)]
         for epoch in range(versions):
             rng = augment.stream(seed, epoch, index)
-            found = augment.apply(steps, image, mask, rng=rng, pool=pictures)
+            pool = StandIns(pictures, (seed, epoch, index, 0))
+            found = augment.apply(steps, image, mask, rng=rng, pool=pool)
             row.append(cell(*found, f"epoch {epoch + 1}"))
         blocks.append(_beside(row, _GAP // 2))
     empty = np.full_like(blocks[0], 255)
